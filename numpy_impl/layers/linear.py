@@ -1,0 +1,148 @@
+"""A matrix product and a shift, and the two layers that only hand data on."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from numpy_impl.module import Array, Module, Parameter, Sequential, as_float, float_dtype
+from numpy_impl.random import Generator, default_generator
+
+__all__ = ["Flatten", "Identity", "Linear", "linear_classifier"]
+
+
+class Linear(Module):
+    """Map each row by one matrix, then shift it.
+
+        y  = x @ weight.T + bias
+        dx = dy @ weight,  dweight = dy.T @ x,  dbias = sum of dy over all rows
+
+    Weights start uniform in +-1/sqrt(in_features), biases too: torch's default, which is
+    kaiming_uniform_ with a = sqrt(5) and not He's (He et al. 2015, arXiv:1502.01852, has
+    sqrt(6 / in_features) for ReLU).
+
+    Shapes: x, dx (*, in_features); y, dy (*, out_features); weight (out_features, in_features);
+    bias (out_features,). Any number of leading axes, none included.
+
+    Raises:
+        ValueError: a negative size, or the last axis of x is not in_features.
+        TypeError: x is not a float array of the parameters' dtype.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        dtype: DTypeLike = np.float32,
+        generator: Generator | None = None,
+    ) -> None:
+        if in_features < 0 or out_features < 0:
+            raise ValueError(
+                f"in_features and out_features must not be negative, got {in_features} and {out_features}"
+            )
+        self.in_features, self.out_features = in_features, out_features
+        dtype, draw = float_dtype(dtype), (generator or default_generator).uniform
+        bound = 1 / math.sqrt(in_features) if in_features else 0.0
+        self.weight = Parameter(draw(-bound, bound, (out_features, in_features), dtype))
+        self.bias = Parameter(draw(-bound, bound, (out_features,), dtype)) if bias else None
+
+    def forward(self, x: Array) -> Array:
+        """x @ weight.T + bias."""
+        x = as_float(x, dtype=self.weight.dtype)
+        if x.ndim == 0 or x.shape[-1] != self.in_features:
+            raise ValueError(f"Linear wants (*, {self.in_features}), got {x.shape}")
+        y = np.asarray(x @ self.weight.data.T)
+        if self.bias is not None:
+            y += self.bias.data
+        self.save_for_backward(y, x)
+        return y
+
+    def backward(self, dy: Array) -> Array | None:
+        """dy @ weight; adds into weight.grad and bias.grad."""
+        dy, x = self.saved_for_backward(dy)
+        rows = dy.reshape(-1, self.out_features)  # (rows, out)
+        if self.weight.requires_grad:
+            self.weight.add_grad(rows.T @ x.reshape(-1, self.in_features))
+        if self.bias is not None and self.bias.requires_grad:
+            self.bias.add_grad(np.ones(len(rows), rows.dtype) @ rows)
+        return dy @ self.weight.data if self.needs_input_grad else None
+
+    def extra_repr(self) -> str:
+        """The arguments."""
+        bias = self.bias is not None
+        return f"in_features={self.in_features}, out_features={self.out_features}, bias={bias}"
+
+
+class Identity(Module):
+    """Hand x on as it is: a placeholder. Takes and ignores any arguments, as torch's does."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        del args, kwargs
+
+    def forward(self, x: Array) -> Array:
+        """The input."""
+        x = _as_array(x)
+        self.save_for_backward(x)
+        return x
+
+    def backward(self, dy: Array) -> Array:
+        """The gradient."""
+        return self.saved_for_backward(dy)[0]
+
+
+class Flatten(Module):
+    """Join the axes start_dim to end_dim into one; backward unfolds the gradient again.
+
+    Shapes: x (N, *) to (N, product of *) by default; negative axes count from the end.
+
+    Raises:
+        IndexError: there is no such axis.
+        ValueError: start_dim comes after end_dim.
+    """
+
+    def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
+        self.start_dim, self.end_dim = start_dim, end_dim
+
+    def forward(self, x: Array) -> Array:
+        """x with the axes joined; a view where memory allows."""
+        x = _as_array(x)
+        ndim = max(x.ndim, 1)  # as in torch, a scalar counts as one axis
+        for dim in (self.start_dim, self.end_dim):
+            if not -ndim <= dim < ndim:
+                raise IndexError(f"Flatten wants axes in [{-ndim}, {ndim - 1}], got {dim}")
+        start, end = self.start_dim % ndim, self.end_dim % ndim
+        if start > end:
+            raise ValueError(f"start_dim must not come after end_dim, got {start} and {end}")
+        joined = int(np.prod(x.shape[start : end + 1], dtype=int))
+        y = x.reshape(*x.shape[:start], joined, *x.shape[end + 1 :])
+        self.save_for_backward(y, x.shape)
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        """The gradient in the input's shape."""
+        dy, shape = self.saved_for_backward(dy)
+        return dy.reshape(shape)
+
+    def extra_repr(self) -> str:
+        """The arguments."""
+        return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
+
+
+def linear_classifier(in_features: int, num_classes: int) -> Sequential:
+    """Multinomial logistic regression: flatten each sample, one Linear, logits out.
+
+    No softmax at the end: CrossEntropyLoss takes logits and applies log-softmax itself.
+
+    Shapes: x (N, *) with in_features numbers a sample; logits (N, num_classes).
+    """
+    return Sequential(Flatten(), Linear(in_features, num_classes))
+
+
+def _as_array(x: Any) -> Array:
+    if not isinstance(x, np.ndarray | np.generic):
+        raise TypeError(f"input must be a NumPy array, got {type(x).__name__}")
+    return np.asarray(x)

@@ -1,0 +1,1 @@
+"""The front door that mirrors torch.optim: `from numpy_impl import optim`."""

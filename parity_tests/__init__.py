@@ -1,0 +1,1 @@
+"""The parity suite: cases by chapter, and the harness that derives every check from them."""

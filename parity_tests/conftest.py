@@ -1,0 +1,15 @@
+"""Every check that a case derives becomes one test."""
+
+import pytest
+import torch
+
+from parity_tests.harness.case import Case, Settings
+
+
+def pytest_configure() -> None:
+    torch.set_num_threads(1)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "check" in metafunc.fixturenames and metafunc.cls and issubclass(metafunc.cls, Case):
+        metafunc.parametrize("check", list(metafunc.cls().checks(Settings())), ids=str)

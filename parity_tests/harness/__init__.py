@@ -1,0 +1,18 @@
+"""The harness: from one declaration to every check, from every check to one report."""
+
+from parity_tests.harness.case import Case, Check, Log, Settings
+from parity_tests.harness.inputs import LAYOUTS, REGIMES, arrays, grid
+from parity_tests.harness.module_case import ModuleParity, Refusal
+
+__all__ = [
+    "LAYOUTS",
+    "REGIMES",
+    "Case",
+    "Check",
+    "Log",
+    "ModuleParity",
+    "Refusal",
+    "Settings",
+    "arrays",
+    "grid",
+]

@@ -1,0 +1,199 @@
+"""How large a difference may be: derived from the numbers at hand, never tuned.
+
+float64. Two right programs differ by rounding, and a problem can magnify rounding. So the
+reference is run again with every input moved by one unit in the last place, and
+
+    allowed = 16 * (eps * scale + moved),   scale = max |reference|
+
+float32. The truth is the reference in float64 on the same (float32) numbers. torch's own float32
+error against that truth, the worst of several runs one ulp apart, is the measure:
+
+    allowed = 4 * error of torch + 4 ulp(scale)
+
+NaN and infinity are compared by place and sign, never by difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Arrays = Mapping[str, Array]
+Run = Callable[[Arrays], Arrays]
+
+JITTERS = 2
+BLIND = 1e-4, 1e-6  # a float64 budget above this share of the scale, and above this, proves nothing
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """One tensor of one run against its reference.
+
+    `worst` is the largest difference and `index` where it is; `units` is the largest share of what
+    was allowed, so a deviation passes up to 1; `scale` is the largest reference value.
+    """
+
+    label: str
+    dtype: str
+    worst: float
+    allowed: float
+    scale: float
+    units: float
+    index: tuple[int, ...]
+    ours: float
+    reference: float
+    problem: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Whether the tensor agrees."""
+        return not self.problem and self.units <= 1
+
+    @property
+    def kind(self) -> str:
+        """forward, gradient, buffer, step, ...: the first word of the label."""
+        return self.label.split(" ", 1)[0]
+
+    def __str__(self) -> str:
+        if self.problem:
+            return f"{self.label} ({self.dtype}): {self.problem}"
+        margin = f"margin {1 / self.units:.3g}x" if self.units else "equal"
+        return (
+            f"{self.label} ({self.dtype}): worst {self.worst:.3g} at {list(self.index)}, "
+            f"ours {self.ours!r}, reference {self.reference!r}; allowed {self.allowed:.3g}, "
+            f"{self.units:.3g} budgets, {margin}; smallest tolerance that passes: "
+            f"atol {self.worst:.3g} (rtol {self.worst / self.scale if self.scale else 0:.3g})"
+        )
+
+
+def jitter(given: Arrays, rng: np.random.Generator) -> dict[str, Array]:
+    """Every floating-point number one unit in the last place up or down; zeros stay."""
+    moved = {}
+    for name, x in given.items():
+        if x.dtype.kind == "f":
+            sign = rng.integers(0, 2, x.shape) * 2 - 1
+            x = (x * (1 + sign * np.finfo(x.dtype).eps)).astype(x.dtype)
+        moved[name] = x
+    return moved
+
+
+def compare(
+    ours: Run,
+    reference: Run,
+    given: Arrays,
+    dtype: str,
+    seed: int = 0,
+    by_step: bool = False,
+    jitters: int = JITTERS,
+) -> list[Deviation]:
+    """Run both on the same arrays and hold every tensor that comes out against its budget.
+
+    Args:
+        ours: the NumPy side, from named arrays to labelled arrays.
+        reference: the torch side, likewise; it computes in the dtype of what it is given.
+        given: float64 arrays (and integer ones); cast to `dtype` first.
+        dtype: "float64" or "float32".
+        seed: of the jitter.
+        by_step: the first axis counts steps, and each step has a budget of its own.
+        jitters: how often the reference runs again to see what one ulp does.
+    """
+    given = {k: x.astype(dtype) if x.dtype.kind == "f" else x for k, x in given.items()}
+    got = ours({k: x.copy() for k, x in given.items()})
+    rng = np.random.default_rng(seed)
+    nearby = [given] + [jitter(given, rng) for _ in range(jitters)]
+    with np.errstate(all="ignore"):
+        if dtype == "float64":
+            truth, *others = [reference(x) for x in nearby]
+            noise = {k: [_distance(o[k], truth[k]) for o in others] for k in truth}
+        else:
+            exact = [reference(_widen(x)) for x in nearby]
+            rough = [reference(x) for x in nearby]
+            truth = exact[0]
+            noise = {
+                k: [_distance(r[k], e[k]) for r, e in zip(rough, exact, strict=True)]
+                for k in truth
+            }
+    if got.keys() != truth.keys():
+        lacking, extra = truth.keys() - got.keys(), got.keys() - truth.keys()
+        raise AssertionError(f"not the same tensors: missing {lacking or '-'}, extra {extra or '-'}")
+    return [deviation(k, got[k], truth[k], noise[k], dtype, by_step) for k in truth]
+
+
+def deviation(
+    label: str,
+    ours: Array,
+    reference: Array,
+    noise: list[Array],
+    dtype: str,
+    by_step: bool = False,
+) -> Deviation:
+    """Hold one tensor against its reference, given what noise moved (elementwise distances)."""
+    blank = (label, dtype, 0.0, 0.0, 0.0, 0.0, (), 0.0, 0.0)
+    ours, reference = np.asarray(ours), np.asarray(reference)
+    if ours.shape != reference.shape:
+        return Deviation(*blank, problem=f"shape {ours.shape}, reference {reference.shape}")
+    if reference.dtype.kind != "f":
+        if ours.dtype.kind == "f" or not np.array_equal(ours, reference):
+            return Deviation(*blank, problem=f"got {ours!r}, reference {reference!r}")
+        return Deviation(*blank)
+    if ours.dtype != dtype:
+        return Deviation(*blank, problem=f"dtype {ours.dtype}, wanted {dtype}")
+    if reference.size == 0:
+        return Deviation(*blank)
+    ours = ours.astype(np.float64)
+    finite = np.isfinite(reference)
+    same = np.where(finite, np.isfinite(ours), (ours == reference) | (ours != ours) & (reference != reference))
+    if not same.all():
+        at = tuple(int(i) for i in np.argwhere(~same)[0])
+        return Deviation(
+            *blank, problem=f"{float(ours[at])} at {list(at)} where the reference has {float(reference[at])}"
+        )
+
+    axes = tuple(range(1, reference.ndim)) if by_step and reference.ndim else None
+
+    def largest(x: Array) -> Array:
+        return np.max(np.where(finite, x, 0.0), axis=axes, keepdims=True)
+
+    scale = largest(np.abs(reference))
+    moved = np.max([largest(x) for x in noise], axis=0) if noise else np.zeros_like(scale)
+    if dtype == "float64":
+        allowed = 16 * (np.finfo(np.float64).eps * scale + moved)
+        if np.any((allowed > BLIND[0] * scale) & (allowed > BLIND[1])):
+            return Deviation(
+                *blank,
+                problem=f"too ill-conditioned to tell: one ulp moves the reference by {np.max(moved):.1g}",
+            )
+    else:
+        ulp = np.spacing(np.minimum(scale, np.finfo(np.float32).max).astype(np.float32))
+        allowed = 4 * moved + 4 * ulp.astype(np.float64)
+    distance = np.where(finite, _distance(ours, reference), 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        units = np.where(distance == 0, 0.0, distance / allowed)
+    at = tuple(int(i) for i in np.unravel_index(int(np.argmax(units)), units.shape))
+    return Deviation(
+        label=label,
+        dtype=dtype,
+        worst=float(distance[at]),
+        allowed=float(np.broadcast_to(allowed, distance.shape)[at]),
+        scale=float(np.broadcast_to(scale, distance.shape)[at]),
+        units=float(units[at]),
+        index=at,
+        ours=float(ours[at]),
+        reference=float(reference[at]),
+    )
+
+
+def _distance(a: Array, b: Array) -> Array:
+    a, b = np.asarray(a), np.asarray(b)
+    if b.dtype.kind != "f":
+        return np.zeros(b.shape)
+    gap = np.abs(a.astype(np.float64) - b.astype(np.float64))
+    return np.where(np.isfinite(gap), gap, 0.0)
+
+
+def _widen(given: Arrays) -> dict[str, Array]:
+    return {k: x.astype(np.float64) if x.dtype.kind == "f" else x for k, x in given.items()}

@@ -1,0 +1,94 @@
+"""A case, the checks derived from it, and the log that checks write into."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+
+from parity_tests.harness.budget import Deviation
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run of the suite covers."""
+
+    seed: int = 0
+    dtypes: tuple[str, ...] = ("float64", "float32")
+    quick: bool = False
+
+
+@dataclass
+class Log:
+    """What checks found: every tensor compared, every rule tried, every failure in words."""
+
+    deviations: list[Deviation] = field(default_factory=list)
+    rules: int = 0
+    failures: list[str] = field(default_factory=list)
+
+    def compare(self, deviations: list[Deviation], where: str) -> None:
+        """Take in compared tensors; the first that fails, in computation order, is reported."""
+        self.deviations += deviations
+        failed = [d for d in deviations if not d.passed]
+        if failed:
+            more = f"\n  and {len(failed) - 1} more of {len(deviations)}" if len(failed) > 1 else ""
+            self.failures.append(f"{where}: {failed[0]}{more}")
+
+    def require(self, holds: bool, otherwise: str) -> None:
+        """Take in one rule that is not a comparison of numbers."""
+        self.rules += 1
+        if not holds:
+            self.failures.append(otherwise)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing to try: a name, and a function that writes what it found into a log."""
+
+    name: str
+    run: Callable[[Log], None]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Case:
+    """A technique under parity. Subclasses say what to build and feed; `checks` derives the rest.
+
+    Class attributes:
+        covers: public objects of numpy_impl that this case proves, beside `numpy`.
+        mistakes: named wrong-on-purpose stand-ins for `numpy`, which the checks must catch.
+    """
+
+    numpy: ClassVar[Any] = None
+    torch: ClassVar[Any] = None
+    covers: ClassVar[tuple[Any, ...]] = ()
+    mistakes: ClassVar[Mapping[str, Any]] = {}
+
+    @classmethod
+    def technique(cls) -> str:
+        """The name in tables: the class's, without Test."""
+        return cls.__name__.removeprefix("Test")
+
+    @classmethod
+    def chapter(cls) -> str:
+        """The folder of parity_tests that the case stands in."""
+        return cls.__module__.split(".")[-2]
+
+    def checks(self, settings: Settings) -> Iterator[Check]:
+        """Everything to try."""
+        raise NotImplementedError
+
+    def rng(self, settings: Settings, name: str) -> np.random.Generator:
+        """Random numbers that depend on the seed, the case and the check, and on nothing else."""
+        return np.random.default_rng([settings.seed, zlib.crc32(f"{self.technique()}/{name}".encode())])
+
+    def test_parity(self, check: Check) -> None:
+        """What pytest runs, once a check."""
+        log = Log()
+        check.run(log)
+        assert log.deviations or log.rules, f"{self.technique()}: {check} compared nothing"
+        assert not log.failures, f"{self.technique()}: {check}\n" + "\n".join(log.failures[:5])

@@ -1,0 +1,81 @@
+"""What the cases are fed: configurations, shapes, regimes of values, memory layouts."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Config = dict[str, Any]
+
+
+def grid(**choices: Sequence[Any]) -> list[Config]:
+    """Every combination of the choices, as keyword arguments: grid(a=[1, 2], b=[True])."""
+    return [dict(zip(choices, values, strict=True)) for values in itertools.product(*choices.values())]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A shape by names: each is a size of its own, or an argument of the configuration."""
+
+    names: str
+    sizes: Mapping[str, int]
+
+    def of(self, config: Mapping[str, Any]) -> tuple[int, ...]:
+        """The numbers, names looked up in the sizes, then in the configuration."""
+        known = {**config, **self.sizes}
+        return tuple(int(n) if n.isdigit() else known[n] for n in self.names.split())
+
+    def __str__(self) -> str:
+        sizes = ",".join(f"{k}={v}" for k, v in self.sizes.items())
+        return f"{self.names.replace(' ', 'x') or 'scalar'}{f'({sizes})' if sizes else ''}"
+
+
+def arrays(names: str, **sizes: Sequence[int]) -> list[Shape]:
+    """Shapes for every combination of sizes: arrays("N num_features", N=[0, 2, 7])."""
+    return [Shape(names, combination) for combination in grid(**sizes)]
+
+
+Regime = Callable[[np.random.Generator, tuple[int, ...]], Array]
+
+REGIMES: dict[str, Regime] = {
+    "unit": lambda rng, shape: rng.standard_normal(shape),
+    "tiny": lambda rng, shape: 3e-4 * rng.standard_normal(shape),
+    "offset": lambda rng, shape: 1e4 + rng.standard_normal(shape),
+    "large": lambda rng, shape: 30 * rng.standard_normal(shape),
+    "huge": lambda rng, shape: 1e4 * rng.standard_normal(shape),
+    "ties": lambda rng, shape: np.round(1.5 * rng.standard_normal(shape)),
+    "zeros": lambda rng, shape: np.zeros(shape),
+}
+
+
+def _strided(x: Array) -> Array:
+    wide = np.full(tuple(2 * n for n in x.shape), np.nan if x.dtype.kind == "f" else 0, x.dtype)
+    view = wide[tuple(slice(None, None, 2) for _ in x.shape)]
+    view[...] = x
+    return view
+
+
+def _negative(x: Array) -> Array:
+    backwards = tuple(slice(None, None, -1) for _ in x.shape)
+    return x[backwards].copy()[backwards]
+
+
+def _readonly(x: Array) -> Array:
+    x = x.copy()
+    x.flags.writeable = False
+    return x
+
+
+LAYOUTS: dict[str, Callable[[Array], Array]] = {
+    "F": np.asfortranarray,
+    "strided": _strided,
+    "negative": _negative,
+    "readonly": _readonly,
+    "broadcast": lambda x: np.broadcast_to(x[:1], x.shape) if x.ndim else x,
+}
+"""Ways one array of numbers can lie in memory. "broadcast" repeats the first row instead."""

@@ -1,0 +1,67 @@
+"""Linear, Flatten, Identity, and the linear classifier made of them."""
+
+import numpy as np
+
+from numpy_impl.layers import linear as ours
+from parity_tests.harness import ModuleParity, Refusal, arrays, grid
+from torch_impl.layers import linear as theirs
+
+
+class MeanBiasGradient(ours.Linear):
+    """The bias gradient averaged over the batch, as if the loss had not done that already."""
+
+    def backward(self, dy):
+        rows = max(len(dy.reshape(-1, self.out_features)), 1)
+        before = 0 if self.bias is None or self.bias.grad is None else self.bias.grad
+        dx = super().backward(dy)
+        if self.bias is not None:
+            self.bias.grad = before + (self.bias.grad - before) / rows
+        return dx
+
+
+class NoBias(ours.Linear):
+    """The shift forgotten in forward."""
+
+    def forward(self, x):
+        y = super().forward(x)
+        return y if self.bias is None else y - self.bias.data
+
+
+class TestLinear(ModuleParity):
+    numpy, torch = ours.Linear, theirs.Linear
+    configs = grid(in_features=[1, 5], out_features=[1, 3], bias=[False, True])
+    inputs = [
+        *arrays("in_features"),
+        *arrays("N in_features", N=[0, 1]),
+        *arrays("N T in_features", N=[2], T=[3]),
+        *arrays("N in_features", N=[7]),
+    ]
+    refusals = [
+        Refusal({"in_features": -1, "out_features": 2}, says="negative"),
+        Refusal({"in_features": 5, "out_features": 2}, (np.zeros((2, 4)),), r"\(\*, 5\), got \(2, 4\)"),
+        Refusal({"in_features": 5, "out_features": 2}, (np.array(1.0),), r"got \(\)"),
+    ]
+    mistakes = {"bias gradient averaged": MeanBiasGradient, "bias left out": NoBias}
+
+
+class TestIdentity(ModuleParity):
+    numpy, torch = ours.Identity, theirs.Identity
+    inputs = [*arrays(""), *arrays("N C", N=[0, 3], C=[2])]
+    aliases = True
+
+
+class TestFlatten(ModuleParity):
+    numpy, torch = ours.Flatten, theirs.Flatten
+    configs = [{}, {"start_dim": 0}, {"start_dim": 1, "end_dim": 2}, {"start_dim": -2, "end_dim": -1}]
+    inputs = [*arrays("N 3 4 5", N=[0, 1, 2]), *arrays("N 1 2", N=[3])]
+    aliases = True
+    refusals = [
+        Refusal({"start_dim": 4}, (np.zeros((2, 3)),), "axes"),
+        Refusal({"start_dim": 1, "end_dim": 0}, (np.zeros((2, 3)),), "start_dim"),
+    ]
+
+
+class TestLinearClassifier(ModuleParity):
+    numpy, torch = ours.linear_classifier, theirs.linear_classifier
+    configs = grid(in_features=[6], num_classes=[3])
+    inputs = arrays("N 2 3", N=[1, 4])

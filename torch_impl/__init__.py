@@ -1,0 +1,1 @@
+"""The same techniques as a PyTorch expert would write them: built-ins, and the recipe around."""
