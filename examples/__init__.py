@@ -1,0 +1,1 @@
+"""Runnable scripts on real data."""
