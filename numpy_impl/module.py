@@ -119,7 +119,7 @@ class Parameter:
         else:
             self.grad += grad
 
-    def __array__(self, dtype: DTypeLike = None, copy: bool | None = None) -> Array:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Array:
         return np.array(self.data, dtype=dtype, copy=copy)
 
     def __repr__(self) -> str:
@@ -150,6 +150,8 @@ class Module:
     """
 
     training: bool
+    _buffers: list[str]
+    _saved: list[_Saved]
     needs_input_grad = True
     """False lets a first layer return None from backward and spare the product nobody reads."""
 
@@ -280,9 +282,7 @@ class Module:
         """The parameters, each once."""
         return (parameter for _, parameter in self.named_parameters(recurse=recurse))
 
-    def named_buffers(
-        self, prefix: str = "", recurse: bool = True
-    ) -> Iterator[tuple[str, Array]]:
+    def named_buffers(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Array]]:
         """Dotted names and buffers, each once."""
         return self._named(prefix, recurse, lambda m: m._own_buffers(), np.ndarray)
 
@@ -377,7 +377,9 @@ class Module:
                 state |= child.state_dict(f"{prefix}{name}.")
         return state
 
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> IncompatibleKeys:
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True
+    ) -> IncompatibleKeys:
         """Copy values in by name; anything with `__array__` will do, torch tensors too.
 
         Raises:
@@ -407,7 +409,9 @@ class Module:
                 )
         if wrong:
             listing = "".join(f"\n\t{line}." for line in wrong)
-            raise RuntimeError(f"Error(s) in loading state_dict for {type(self).__name__}:{listing}")
+            raise RuntimeError(
+                f"Error(s) in loading state_dict for {type(self).__name__}:{listing}"
+            )
         for key, value in values.items():
             np.copyto(own[key], value, casting="unsafe")
         return IncompatibleKeys(missing, unexpected)
@@ -532,7 +536,7 @@ class Sequential(_Numbered):
             layer.discard_saved()
 
     @property
-    def needs_input_grad(self) -> bool:  # type: ignore[override]
+    def needs_input_grad(self) -> bool:
         """Whether backward goes all the way to the input, or ends at the first parameters."""
         return all(layer.needs_input_grad for layer in self)
 

@@ -56,7 +56,8 @@ class Generator:
 
     def words(self, n: int) -> Array:
         """The next n raw words of the engine, uint32."""
-        return np.frombuffer(self._engine.bytes(4 * n), dtype="<u4")
+        # bytes(0) would use up a word
+        return np.frombuffer(self._engine.bytes(4 * n) if n else b"", dtype="<u4")
 
     def random64(self, n: int = 1) -> Array:
         """The next n 64-bit words, the first 32-bit word in the high half."""

@@ -42,7 +42,8 @@ class Linear(Module):
     ) -> None:
         if in_features < 0 or out_features < 0:
             raise ValueError(
-                f"in_features and out_features must not be negative, got {in_features} and {out_features}"
+                "in_features and out_features must not be negative, got "
+                f"{in_features} and {out_features}"
             )
         self.in_features, self.out_features = in_features, out_features
         dtype, draw = float_dtype(dtype), (generator or default_generator).uniform

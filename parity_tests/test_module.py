@@ -1,0 +1,253 @@
+"""The frame against torch.nn: parameters, modules, containers, no_grad, state."""
+
+import copy
+import pickle
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from numpy_impl import nn
+
+
+def network(nn):
+    """The same small network from either front door."""
+    net = nn.Sequential(nn.Linear(3, 4), nn.Sequential(nn.Identity(), nn.Linear(4, 4, bias=False)))
+    net.append(nn.Linear(4, 2))
+    return net
+
+
+class Tied(nn.Module):
+    """Two names for one layer, a free name, and a buffer."""
+
+    def __init__(self):
+        self.first = nn.Linear(2, 2)
+        self.second = self.first
+        self.third = None
+        self.layers = nn.ModuleList([nn.Linear(2, 2) for _ in range(3)])
+        self.register_buffer("count", np.zeros(2, np.float32))
+        self.register_buffer("nothing", None)
+        self.scale = nn.Parameter(np.ones(1, np.float32))
+
+
+class TorchTied(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = torch.nn.Linear(2, 2)
+        self.second = self.first
+        self.third = None
+        self.layers = torch.nn.ModuleList([torch.nn.Linear(2, 2) for _ in range(3)])
+        self.register_buffer("count", torch.zeros(2))
+        self.register_buffer("nothing", None)
+        self.scale = torch.nn.Parameter(torch.ones(1))
+
+
+@pytest.mark.parametrize("pair", [(network(nn), network(torch.nn)), (Tied(), TorchTied())])
+def test_names_keys_and_text_are_torchs(pair):
+    ours, theirs = pair
+    assert repr(ours) == repr(theirs).replace("TorchTied", "Tied")
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    assert [k for k, _ in ours.named_parameters()] == [k for k, _ in theirs.named_parameters()]
+    assert [k for k, _ in ours.named_buffers()] == [k for k, _ in theirs.named_buffers()]
+    assert [k for k, _ in ours.named_modules()] == [k for k, _ in theirs.named_modules()]
+    assert [k for k, _ in ours.named_children()] == [k for k, _ in theirs.named_children()]
+    assert len(list(ours.parameters())) == len(list(theirs.parameters()))
+    own = [k for k, _ in ours.named_parameters(recurse=False)]
+    assert own == [k for k, _ in theirs.named_parameters(recurse=False)]
+
+
+def test_the_state_dict_is_alive_and_a_torch_one_loads():
+    ours, theirs = network(nn), network(torch.nn)
+    state = ours.state_dict()
+    result = ours.load_state_dict(theirs.state_dict())
+    assert result == ([], []) and result.missing_keys == []
+    for key, value in theirs.state_dict().items():
+        np.testing.assert_array_equal(state[key], value.numpy())
+    x = np.random.default_rng(0).standard_normal((5, 3)).astype(np.float32)
+    expected = theirs(torch.from_numpy(x)).detach().numpy()
+    np.testing.assert_allclose(ours(x), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_load_state_dict_says_everything_that_is_wrong_and_changes_nothing():
+    net = network(nn)
+    before = copy.deepcopy(net.state_dict())
+    wrong = {**before, "0.weight": np.zeros((9, 9)), "extra": np.zeros(1)}
+    del wrong["2.bias"]
+    with pytest.raises(RuntimeError, match="Unexpected key") as error:
+        net.load_state_dict(wrong)
+    for part in (
+        "extra",
+        "Missing key",
+        "2.bias",
+        "size mismatch for 0.weight",
+        "(9, 9)",
+        "(4, 3)",
+    ):
+        assert part in str(error.value)
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        net.load_state_dict(wrong, strict=False)
+    with pytest.raises(RuntimeError, match="numbers"):
+        net.load_state_dict({**before, "0.weight": np.full((4, 3), "a")})
+    with pytest.raises(TypeError, match="dict"):
+        net.load_state_dict([1, 2])
+    for key, value in net.state_dict().items():
+        np.testing.assert_array_equal(value, before[key])
+    del wrong["0.weight"]
+    result = net.load_state_dict(wrong, strict=False)
+    assert result == (["0.weight", "2.bias"], ["extra"])
+
+
+def test_sequential_goes_back_through_every_layer():
+    ours, theirs = network(nn).double(), network(torch.nn).double()
+    ours.load_state_dict(theirs.state_dict())
+    rng = np.random.default_rng(1)
+    x, dy = rng.standard_normal((6, 3)), rng.standard_normal((6, 2))
+    leaf = torch.from_numpy(x).requires_grad_()
+    theirs(leaf).backward(torch.from_numpy(dy))
+    ours(x)
+    np.testing.assert_allclose(ours.backward(dy), leaf.grad.numpy(), rtol=1e-13)
+    for (key, a), b in zip(ours.named_parameters(), theirs.parameters(), strict=True):
+        np.testing.assert_allclose(a.grad, b.grad.numpy(), rtol=1e-13, err_msg=key)
+
+
+def test_a_network_that_needs_no_input_gradient_spares_it_and_loses_nothing_else():
+    net = nn.Sequential(nn.Flatten(), nn.Sequential(nn.Linear(4, 3)), nn.Linear(3, 2)).double()
+    x = np.random.default_rng(0).standard_normal((5, 2, 2))
+    dy = np.random.default_rng(1).standard_normal((5, 2))
+    net(x)
+    assert net.backward(dy).shape == x.shape
+    grads = [p.grad.copy() for p in net.parameters()]
+    net.zero_grad()
+    net.needs_input_grad = False
+    assert net.needs_input_grad is False
+    net(x)
+    assert net.backward(dy) is None
+    for p, grad in zip(net.parameters(), grads, strict=True):
+        np.testing.assert_array_equal(p.grad, grad)
+    with pytest.raises(RuntimeError, match="no forward to go back through"):
+        net.backward(dy)
+    assert not any(m._saved for m in net.modules())
+    net.needs_input_grad = True
+    net(x)
+    assert net.backward(dy).shape == x.shape
+
+
+def test_a_layer_that_refuses_takes_back_what_earlier_layers_saved():
+    net = nn.Sequential(nn.Linear(3, 4), nn.Linear(5, 2)).double()
+    good = nn.Sequential(net[0], nn.Linear(4, 2).double())
+    x = np.ones((2, 3))
+    good(x)
+    with pytest.raises(ValueError, match=r"\(\*, 5\), got \(2, 4\)"):
+        net(x)
+    assert len(net[0]._saved) == 1  # the good network's is still there
+    good.backward(np.ones((2, 2)))
+    with pytest.raises(RuntimeError, match="no forward"):
+        good.backward(np.ones((2, 2)))
+
+
+def test_no_grad_is_a_context_a_decorator_nests_and_stays_in_its_thread():
+    layer = nn.Linear(2, 2)
+    x = np.ones((1, 2), np.float32)
+
+    @nn.no_grad()
+    def predict(depth):
+        assert not nn.is_grad_enabled()
+        return predict(depth - 1) if depth else layer(x)
+
+    predict(2)
+    with nn.no_grad(), nn.no_grad():
+        layer(x)
+    with pytest.raises(ZeroDivisionError), nn.no_grad():
+        1 / 0  # noqa: B018
+    assert nn.is_grad_enabled()
+    assert not layer._saved
+    seen = []
+    with nn.no_grad():
+        thread = threading.Thread(target=lambda: seen.append(nn.is_grad_enabled()))
+        thread.start()
+        thread.join()
+    assert seen == [True]
+
+
+def test_parameters_are_copies_that_optimizers_can_hold_on_to():
+    values = np.ones((2, 3))
+    p = nn.Parameter(values)
+    p.data += 1
+    assert values.sum() == 6 and p.shape == (2, 3) and p.ndim == 2 and p.numel() == 6
+    np.testing.assert_array_equal(np.asarray(p), p.data)
+    assert np.asarray(p, dtype=np.float32).dtype == np.float32
+    layer = nn.Linear(2, 2)
+    held = layer.weight
+    layer.double()
+    assert layer.weight is held and held.dtype == np.float64
+    layer.float()
+    assert held.dtype == np.float32
+    for bad in ([1, 2], np.arange(3), np.ones(2, np.float16), np.ones(2, complex)):
+        with pytest.raises(TypeError, match="float32 or float64"):
+            nn.Parameter(bad)
+    with pytest.raises(TypeError, match="float32 or float64, got int64"):
+        layer.to(np.int64)
+
+
+def test_wrong_things_cannot_be_put_in_a_parameters_or_a_buffers_place():
+    layer = Tied()
+    with pytest.raises(TypeError, match=r"weight.data"):
+        layer.first.weight = np.zeros((2, 2))
+    with pytest.raises(TypeError, match="buffer"):
+        layer.count = 3
+    layer.first.weight = nn.Parameter(np.zeros((2, 2), np.float32))
+    layer.count = np.ones(2, np.float32)
+    layer.first.bias = None
+    assert "first.bias" not in layer.state_dict()
+    with pytest.raises(TypeError, match="Module"):
+        nn.Sequential(nn.Linear(2, 2), np.tanh)
+    with pytest.raises(ValueError, match="boolean"):
+        layer.train(2)
+    for name in ("forward", "backward"):
+        with pytest.raises(NotImplementedError, match=name):
+            getattr(layer, name)(np.ones(2))
+
+
+def test_containers_read_like_torchs():
+    layers = [nn.Linear(2, 2) for _ in range(4)]
+    for kind in (nn.Sequential(*layers), nn.ModuleList(layers)):
+        assert len(kind) == 4 and list(kind) == layers and kind[-1] is layers[3]
+        assert isinstance(kind[1:3], type(kind)) and list(kind[1:3]) == layers[1:3]
+        new = nn.Linear(2, 2)
+        kind[1] = new
+        assert kind[1] is new and len(kind) == 4
+        with pytest.raises(IndexError, match="4 modules"):
+            kind[4]
+    named = nn.Sequential({"body": nn.Identity(), "head": nn.Linear(2, 3)})
+    assert list(named.state_dict()) == ["head.weight", "head.bias"]
+    modules = nn.ModuleList(layers)
+    modules.insert(0, nn.Identity())
+    del modules[1]
+    assert [type(m).__name__ for m in modules] == ["Identity", "Linear", "Linear", "Linear"]
+    assert next(iter(modules.state_dict())) == "1.weight"
+    x = np.ones((1, 2), np.float32)
+    assert nn.Sequential()(x) is x
+
+
+def test_copies_and_pickles_are_whole_and_independent():
+    net = network(nn)
+    net(np.ones((1, 3), np.float32))
+    for twin in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
+        assert repr(twin) == repr(net)
+        twin[0].weight.data += 1
+        assert not np.array_equal(twin[0].weight.data, net[0].weight.data)
+        with pytest.raises(RuntimeError, match="no forward"):
+            twin.backward(np.ones((1, 2), np.float32))
+    net.backward(np.ones((1, 2), np.float32))
+
+
+def test_apply_and_freezing_reach_every_module():
+    seen = []
+    net = network(nn)
+    assert net.apply(lambda m: seen.append(type(m).__name__)) is net
+    others = []
+    network(torch.nn).apply(lambda m: others.append(type(m).__name__))
+    assert seen == others
+    net.requires_grad_(False)
+    assert not any(p.requires_grad for p in net.parameters())
