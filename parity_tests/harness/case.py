@@ -21,13 +21,32 @@ class Settings:
     quick: bool = False
 
 
+@dataclass(frozen=True)
+class Curve:
+    """One number followed over a whole run on both sides, for the report to draw.
+
+    `allowed` is the largest difference that would have passed at each step, where there is one.
+    """
+
+    title: str
+    x_label: str
+    y_label: str
+    ours: list[float]
+    reference: list[float]
+    allowed: list[float] | None = None
+
+
 @dataclass
 class Log:
-    """What checks found: every tensor compared, every rule tried, every failure in words."""
+    """What checks found: every tensor compared, every rule tried, every failure in words.
+
+    `curves` are what a check wants drawn; they decide nothing.
+    """
 
     deviations: list[Deviation] = field(default_factory=list)
     rules: int = 0
     failures: list[str] = field(default_factory=list)
+    curves: list[Curve] = field(default_factory=list)
 
     def compare(self, deviations: list[Deviation], where: str) -> None:
         """Take in compared tensors; the first that fails, in computation order, is reported."""
