@@ -2,7 +2,8 @@
 
 from parity_tests.harness.case import Case, Check, Log, Settings
 from parity_tests.harness.inputs import LAYOUTS, REGIMES, arrays, grid
-from parity_tests.harness.module_case import ModuleParity, Refusal
+from parity_tests.harness.module_case import ModuleParity
+from parity_tests.harness.refusal import Refusal
 
 __all__ = [
     "LAYOUTS",

@@ -79,3 +79,23 @@ LAYOUTS: dict[str, Callable[[Array], Array]] = {
     "broadcast": lambda x: np.broadcast_to(x[:1], x.shape) if x.ndim else x,
 }
 """Ways one array of numbers can lie in memory. "broadcast" repeats the first row instead."""
+
+
+def dtype_of(given: Mapping[str, Array]) -> np.dtype[Any]:
+    """The dtype that a run computes in: the first floating one among its named arrays."""
+    return next((x.dtype for x in given.values() if x.dtype.kind == "f"), np.dtype(np.float64))
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether two arrays are equal number for number, NaN to NaN."""
+    is_float = np.asarray(a).dtype.kind == "f"
+    return np.array_equal(a, b, equal_nan=True) if is_float else np.array_equal(a, b)
+
+
+def brief(value: Any) -> str:
+    """A value in the name of a check: arrays by their shape."""
+    if isinstance(value, np.ndarray):
+        return f"array{value.shape}"
+    if isinstance(value, tuple | list) and any(isinstance(v, np.ndarray) for v in value):
+        return "(" + ", ".join(brief(v) for v in value) + ")"
+    return getattr(value, "__name__", None) or str(value).replace(" ", "")

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,29 +19,18 @@ import numpy_impl
 from parity_tests.harness.bridge import to_numpy, to_torch
 from parity_tests.harness.budget import Deviation, compare
 from parity_tests.harness.case import Case, Check, Log, Settings
-from parity_tests.harness.inputs import LAYOUTS, REGIMES, Array, Config, Regime, Shape
-
-REFUSALS = (ValueError, TypeError, RuntimeError, IndexError, NotImplementedError)
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """Bad input that must raise at once and leave the module as it was.
-
-    Args:
-        config: constructor arguments; None takes the case's first configuration.
-        inputs: what forward is called with; None means that the constructor must raise.
-        says: a regular expression that the NumPy side's message must contain.
-        torch: whether torch raises too; False where only this side is that strict, with a reason
-            in the case.
-        training: the mode that forward runs in.
-    """
-
-    config: Config | None = None
-    inputs: tuple[Any, ...] | None = None
-    says: str = ""
-    torch: bool = True
-    training: bool = True
+from parity_tests.harness.inputs import (
+    LAYOUTS,
+    REGIMES,
+    Array,
+    Config,
+    Regime,
+    Shape,
+    brief,
+    dtype_of,
+    same,
+)
+from parity_tests.harness.refusal import REFUSALS, Refusal, raises, refused, says
 
 
 class ModuleParity(Case):
@@ -102,7 +90,7 @@ class ModuleParity(Case):
         if settings.quick:
             configs = [configs[0], configs[-1]] if len(configs) > 1 else configs
         for config in configs:
-            text = ",".join(f"{k}={_brief(v)}" for k, v in config.items())
+            text = ",".join(f"{k}={brief(v)}" for k, v in config.items())
             for mode in self.modes:
                 for dtype in settings.dtypes:
                     name = f"agrees[{text}|{mode}|{dtype}]"
@@ -119,7 +107,7 @@ class ModuleParity(Case):
         ]
         for name, method in derived:
             for config in configs if name in ("finite differences", "refusals") else configs[-1:]:
-                text = ",".join(f"{k}={_brief(v)}" for k, v in config.items())
+                text = ",".join(f"{k}={brief(v)}" for k, v in config.items())
                 yield Check(f"{name}[{text}]", self._bind(settings, f"{name}{text}", method, config))
                 if name == "refusals":
                     break
@@ -202,7 +190,7 @@ class ModuleParity(Case):
     def run_numpy(self, given: Mapping[str, Array], config: Config, mode: str, seed: int) -> dict[str, Array]:
         """Forward and backward in NumPy: outputs, gradients, buffers by label."""
         inputs = [x for k, x in given.items() if k.startswith("input")]
-        module = self.build(config, str(_dtype_of(given)))
+        module = self.build(config, str(dtype_of(given)))
         module.load_state_dict({k[6:]: x for k, x in given.items() if k.startswith("state")})
         module.train(mode == "train")
         numpy_impl.manual_seed(seed)
@@ -219,7 +207,7 @@ class ModuleParity(Case):
         leaves = [x for x in inputs if x.is_floating_point()][: self.differentiable]
         for x in leaves:
             x.requires_grad_()
-        dtype = torch.float64 if _dtype_of(given) == np.float64 else torch.float32
+        dtype = torch.float64 if dtype_of(given) == np.float64 else torch.float32
         module = self.build_torch(config, dtype)
         module.load_state_dict({k[6:]: to_torch(x) for k, x in given.items() if k.startswith("state")})
         module.train(mode == "train")
@@ -318,7 +306,7 @@ class ModuleParity(Case):
                 kept = {k: x.copy() for k, x in laid.items()}
                 found = self.run_numpy(laid, config, "train", 5)
                 for k, x in laid.items():
-                    log.require(_same(x, kept[k]), f"{k} was changed in place")
+                    log.require(same(x, kept[k]), f"{k} was changed in place")
                 return found
 
             log.compare(
@@ -342,7 +330,7 @@ class ModuleParity(Case):
             y1 = module(*x1)
             held = np.array(y1)
             y2 = module(*x2)
-            log.require(_same(np.asarray(y1), held), "the second forward changed the first's output")
+            log.require(same(np.asarray(y1), held), "the second forward changed the first's output")
             if not self.aliases:
                 shared = any(np.may_share_memory(y, x) for y, xs in ((y1, x1), (y2, x2)) for x in xs)
                 log.require(not shared, "the output shares memory with an input")
@@ -350,7 +338,7 @@ class ModuleParity(Case):
             held = [np.array(x) for x in (dx2 if isinstance(dx2, tuple) else (dx2,))]
             dx1 = module.backward(g["cotangent"])
             after = dx2 if isinstance(dx2, tuple) else (dx2,)
-            unchanged = all(_same(a, b) for a, b in zip(after, held, strict=True))
+            unchanged = all(same(a, b) for a, b in zip(after, held, strict=True))
             log.require(unchanged, "the second backward changed the first's gradient")
             found = {"forward 1": np.asarray(y1), "forward 2": np.asarray(y2)}
             found |= {f"{k} of 1": x for k, x in self._label_inputs(x1, dx1).items()}
@@ -385,19 +373,19 @@ class ModuleParity(Case):
             log.require(True, "")
             return
         dy = given["cotangent"]
-        log.require(_raises(module.backward, dy), "backward before any forward did not raise")
+        log.require(raises(module.backward, dy), "backward before any forward did not raise")
         module(*inputs)
         wrong = np.zeros((*dy.shape, 2))
-        log.require(_raises(module.backward, wrong), "a gradient of a wrong shape did not raise")
+        log.require(raises(module.backward, wrong), "a gradient of a wrong shape did not raise")
         module.backward(dy)  # still there after the refused one
         before = [None if p.grad is None else p.grad.copy() for p in module.parameters()]
-        log.require(_raises(module.backward, dy), "a second backward did not raise")
+        log.require(raises(module.backward, dy), "a second backward did not raise")
         with numpy_impl.nn.no_grad():
             module(*inputs)
-        log.require(_raises(module.backward, dy), "backward after a no_grad forward did not raise")
+        log.require(raises(module.backward, dy), "backward after a no_grad forward did not raise")
         after = [p.grad for p in module.parameters()]
         log.require(
-            all((a is None and b is None) or _same(a, b) for a, b in zip(after, before, strict=True)),
+            all((a is None and b is None) or same(a, b) for a, b in zip(after, before, strict=True)),
             "a refused backward changed a gradient",
         )
         saved = sum(len(m._saved) for m in module.modules())
@@ -416,26 +404,26 @@ class ModuleParity(Case):
             a, b = ours.state_dict(), theirs.state_dict()
             log.require(list(a) == list(b), f"keys {list(a)}, torch has {list(b)}")
             for k in a:
-                same = a[k].shape == tuple(b[k].shape) and str(a[k].dtype) == str(b[k].dtype)[6:]
-                log.require(same, f"{k}: {a[k].shape} {a[k].dtype}, torch {tuple(b[k].shape)} {b[k].dtype}")
+                alike = a[k].shape == tuple(b[k].shape) and str(a[k].dtype) == str(b[k].dtype)[6:]
+                log.require(alike, f"{k}: {a[k].shape} {a[k].dtype}, torch {tuple(b[k].shape)} {b[k].dtype}")
             values = {k: self.make_state(rng, k, v).astype(v.dtype) for k, v in a.items()}
             theirs.load_state_dict(to_torch(values))
             ours.load_state_dict(theirs.state_dict())
-            log.require(all(_same(v, values[k]) for k, v in ours.state_dict().items()), "torch -> NumPy")
+            log.require(all(same(v, values[k]) for k, v in ours.state_dict().items()), "torch -> NumPy")
             other = self.build_torch(config, getattr(torch, dtype))
             other.load_state_dict(to_torch(ours.state_dict()))
             back = to_numpy(dict(other.state_dict()))
-            log.require(all(_same(v, values[k]) for k, v in back.items()), "NumPy -> torch")
+            log.require(all(same(v, values[k]) for k, v in back.items()), "NumPy -> torch")
             log.require(
-                _raises(ours.load_state_dict, {**values, "no such key": np.zeros(1)}, error=RuntimeError),
+                raises(ours.load_state_dict, {**values, "no such key": np.zeros(1)}, error=RuntimeError),
                 "an unknown key was accepted",
             )
             for k in values:
                 less = {name: v + 1 for name, v in values.items() if name != k}
-                log.require(_raises(ours.load_state_dict, less, error=RuntimeError), f"{k} missing")
+                log.require(raises(ours.load_state_dict, less, error=RuntimeError), f"{k} missing")
                 bad = {**{n: v + 1 for n, v in values.items()}, k: np.zeros((9, 9, 9))}
-                log.require(_raises(ours.load_state_dict, bad, error=RuntimeError), f"{k} misshapen")
-            kept = all(_same(v, values[k]) for k, v in ours.state_dict().items())
+                log.require(raises(ours.load_state_dict, bad, error=RuntimeError), f"{k} misshapen")
+            kept = all(same(v, values[k]) for k, v in ours.state_dict().items())
             log.require(kept, "a refused load_state_dict changed something")
 
     def _frame(self, log: Log, rng: np.random.Generator, config: Config) -> None:
@@ -476,62 +464,23 @@ class ModuleParity(Case):
 
     def _refuses(self, log: Log, refusal: Refusal) -> None:
         config = refusal.config if refusal.config is not None else dict(self.configs[0])
-        what = f"{config} {_brief(refusal.inputs)}"
+        what = f"{config} {brief(refusal.inputs)}"
         if refusal.inputs is None:
-            said = _refused(lambda: type(self).numpy(**config))
-            log.require(said is not None and _says(said, refusal.says), f"{what}: said {said!r}")
+            said = refused(lambda: type(self).numpy(**config))
+            log.require(said is not None and says(said, refusal.says), f"{what}: said {said!r}")
             if refusal.torch:
                 log.require(
-                    _refused(lambda: type(self).torch(**config)) is not None, f"{what}: torch accepts"
+                    refused(lambda: type(self).torch(**config)) is not None, f"{what}: torch accepts"
                 )
             return
         module = self.build(config, "float64").train(refusal.training)
         before = copy.deepcopy(module.state_dict())
-        said = _refused(lambda: module(*refusal.inputs))
-        log.require(said is not None and _says(said, refusal.says), f"{what}: said {said!r}")
-        same = all(_same(v, before[k]) for k, v in module.state_dict().items())
+        said = refused(lambda: module(*refusal.inputs))
+        log.require(said is not None and says(said, refusal.says), f"{what}: said {said!r}")
+        unchanged = all(same(v, before[k]) for k, v in module.state_dict().items())
         saved = sum(len(m._saved) for m in module.modules())
-        log.require(same and not saved, f"{what}: refused, but something changed")
+        log.require(unchanged and not saved, f"{what}: refused, but something changed")
         if refusal.torch:
             other = self.build_torch(config, torch.float64).train(refusal.training)
-            accepted = _refused(lambda: other(*to_torch(tuple(refusal.inputs)))) is None
+            accepted = refused(lambda: other(*to_torch(tuple(refusal.inputs)))) is None
             log.require(not accepted, f"{what}: torch accepts it")
-
-
-def _dtype_of(given: Mapping[str, Array]) -> np.dtype[Any]:
-    return next((x.dtype for x in given.values() if x.dtype.kind == "f"), np.dtype(np.float64))
-
-
-def _brief(value: Any) -> str:
-    if isinstance(value, np.ndarray):
-        return f"array{value.shape}"
-    if isinstance(value, tuple | list) and any(isinstance(v, np.ndarray) for v in value):
-        return "(" + ", ".join(_brief(v) for v in value) + ")"
-    return getattr(value, "__name__", None) or str(value).replace(" ", "")
-
-
-def _same(a: Any, b: Any) -> bool:
-    return np.array_equal(a, b, equal_nan=True) if np.asarray(a).dtype.kind == "f" else np.array_equal(a, b)
-
-
-def _raises(fn: Callable[..., Any], *args: Any, error: Any = REFUSALS) -> bool:
-    try:
-        fn(*args)
-    except error:
-        return True
-    return False
-
-
-def _refused(fn: Callable[[], Any]) -> str | None:
-    """What it said when it refused, or None."""
-    try:
-        fn()
-    except REFUSALS as error:
-        return str(error) or None
-    return None
-
-
-def _says(message: str, pattern: str) -> bool:
-    import re
-
-    return re.search(pattern, message) is not None
