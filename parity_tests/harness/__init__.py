@@ -1,6 +1,7 @@
 """The harness: from one declaration to every check, from every check to one report."""
 
 from parity_tests.harness.case import Case, Check, Log, Settings
+from parity_tests.harness.function_case import FunctionParity
 from parity_tests.harness.inputs import LAYOUTS, REGIMES, arrays, grid
 from parity_tests.harness.module_case import ModuleParity
 from parity_tests.harness.refusal import Refusal
@@ -10,6 +11,7 @@ __all__ = [
     "REGIMES",
     "Case",
     "Check",
+    "FunctionParity",
     "Log",
     "ModuleParity",
     "Refusal",

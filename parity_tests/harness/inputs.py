@@ -55,14 +55,14 @@ REGIMES: dict[str, Regime] = {
 
 def _strided(x: Array) -> Array:
     wide = np.full(tuple(2 * n for n in x.shape), np.nan if x.dtype.kind == "f" else 0, x.dtype)
-    view = wide[tuple(slice(None, None, 2) for _ in x.shape)]
+    view = np.asarray(wide[tuple(slice(None, None, 2) for _ in x.shape)])
     view[...] = x
     return view
 
 
 def _negative(x: Array) -> Array:
     backwards = tuple(slice(None, None, -1) for _ in x.shape)
-    return x[backwards].copy()[backwards]
+    return np.asarray(x[backwards].copy()[backwards])
 
 
 def _readonly(x: Array) -> Array:
@@ -72,7 +72,7 @@ def _readonly(x: Array) -> Array:
 
 
 LAYOUTS: dict[str, Callable[[Array], Array]] = {
-    "F": np.asfortranarray,
+    "F": lambda x: np.array(x, order="F"),
     "strided": _strided,
     "negative": _negative,
     "readonly": _readonly,

@@ -299,7 +299,7 @@ class ModuleParity(Case):
             cast = {k: x for k, x in given.items()}
             for k in cast:
                 if layout == "broadcast" and not k.startswith("state"):
-                    cast[k] = np.ascontiguousarray(arrange(cast[k]))
+                    cast[k] = arrange(cast[k]).copy()
 
             def run(g: Mapping[str, Array], arrange: Any = arrange) -> dict[str, Array]:
                 laid = {k: x if k.startswith("state") else arrange(x) for k, x in g.items()}

@@ -1,0 +1,371 @@
+"""Pure functions under parity: a forward, and a backward that is handed what it needs.
+
+class TestSoftmax(FunctionParity):
+    numpy, torch, backward = ours.softmax, theirs.softmax, ours.softmax_backward
+    configs = grid(dim=[0, -1])
+    inputs = arrays("N C", N=[1, 7], C=[5])
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+import numpy_impl
+from parity_tests.harness.bridge import to_numpy, to_torch
+from parity_tests.harness.budget import Deviation, compare
+from parity_tests.harness.case import Case, Check, Log, Settings
+from parity_tests.harness.inputs import (
+    LAYOUTS,
+    REGIMES,
+    Array,
+    Config,
+    Regime,
+    Shape,
+    brief,
+    dtype_of,
+    same,
+)
+from parity_tests.harness.refusal import REFUSALS, Refusal, raises, refused, says
+
+
+class FunctionParity(Case):
+    """A NumPy function and its backward beside a torch function and autograd.
+
+    Class attributes:
+        backward: the NumPy function that gives the gradients; None where there is none. Its own
+            parameter names say what it is handed: see `call_backward`.
+        configs: keyword arguments, one dict a configuration. Arrays among them take the dtype of
+            the inputs if they are floats, and go to torch as tensors.
+        inputs: shapes of the first input (see `arrays`); `make_inputs` says what else goes in. The
+            last one meets every regime and every derived check, so let it be odd and not square.
+        regimes: what values the inputs take.
+        differentiable: how many of the inputs have a gradient.
+        refusals: bad input, in addition to what every function must refuse.
+        layouts: how inputs and cotangent may lie in memory.
+        aliases: True where results may share memory with what was handed in, as torch's do.
+        mistakes: wrong stand-ins for `numpy`, or pairs of them for `numpy` and `backward`.
+    """
+
+    backward: ClassVar[Callable[..., Any] | None] = None
+    configs: ClassVar[Sequence[Config]] = ({},)
+    inputs: ClassVar[Sequence[Shape]] = ()
+    regimes: ClassVar[Mapping[str, Regime]] = REGIMES
+    differentiable: ClassVar[int] = 1
+    refusals: ClassVar[Sequence[Refusal]] = ()
+    layouts: ClassVar[Mapping[str, Callable[[Array], Array]]] = LAYOUTS
+    aliases: ClassVar[bool] = False
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if cls.backward is not None and cls.backward not in cls.covers:
+            cls.covers = (*cls.covers, cls.backward)
+
+    # ---- what a case may override -----------------------------------------------------------
+
+    def make_inputs(
+        self, rng: np.random.Generator, shape: tuple[int, ...], regime: Regime, config: Config
+    ) -> tuple[Array, ...]:
+        """The inputs of one call, float64 (and integers)."""
+        return (regime(rng, shape),)
+
+    def call(self, inputs: Sequence[Array], config: Config) -> Array:
+        """The NumPy function's output."""
+        return type(self).numpy(*inputs, **config)
+
+    def call_torch(self, inputs: Sequence[torch.Tensor], config: Config) -> torch.Tensor:
+        """The torch function's output."""
+        return type(self).torch(*inputs, **config)
+
+    def call_backward(self, dy: Array, y: Array, inputs: Sequence[Array], config: Config) -> Any:
+        """The gradients of the differentiable inputs: an array, or a tuple in input order.
+
+        The backward is handed its arguments by name: the first one is dy, `y` or `output` is what
+        the forward returned, the names of the forward's inputs are those inputs (`x` stands for
+        the first), and the rest comes from the configuration.
+        """
+        backward = type(self).backward
+        assert backward is not None
+        takes = inspect.signature(type(self).numpy).parameters
+        known = {"y": y, "output": y, "x": inputs[0], **dict(zip(takes, inputs)), **config}
+        _, *names = inspect.signature(backward).parameters
+        return backward(dy, **{name: known[name] for name in names if name in known})
+
+    # ---- the checks -------------------------------------------------------------------------
+
+    def checks(self, settings: Settings) -> Iterator[Check]:
+        """Agreement over everything, then what holds for any function."""
+        configs = list(self.configs)
+        if settings.quick:
+            configs = [configs[0], configs[-1]] if len(configs) > 1 else configs
+        for config in configs:
+            for dtype in settings.dtypes:
+                name = f"agrees[{_text(config, dtype)}]"
+                yield Check(name, self._agrees(settings, name, config, dtype))
+        derived: list[tuple[str, Callable[[Log, np.random.Generator, Config], None], list[Config]]]
+        derived = [
+            ("finite differences", self._finite_differences, configs if self.backward else []),
+            ("nan and infinity", self._non_finite, configs[-1:]),
+            ("memory layouts", self._layouts, configs[-1:]),
+            ("called twice", self._called_twice, configs[-1:]),
+            ("refusals", self._refusals, configs[:1]),
+        ]
+        for title, method, chosen in derived:
+            for config in chosen:
+                name = f"{title}[{_text(config)}]"
+                yield Check(name, self._bind(settings, name, method, config))
+        for name in self.mistakes:
+            yield Check(f"catches[{name}]", self._catches(settings, name))
+
+    def _bind(
+        self, settings: Settings, name: str, method: Callable[..., None], config: Config
+    ) -> Callable[[Log], None]:
+        return lambda log: method(log, self.rng(settings, name), config)
+
+    def _agrees(
+        self, settings: Settings, name: str, config: Config, dtype: str
+    ) -> Callable[[Log], None]:
+        def run(log: Log) -> None:
+            for where, deviations in self._agreements(settings, name, config, dtype):
+                log.compare(deviations, where)
+
+        return run
+
+    def _agreements(
+        self, settings: Settings, name: str, config: Config, dtype: str
+    ) -> Iterator[tuple[str, list[Deviation]]]:
+        rng = self.rng(settings, name)
+        *others, last = self.inputs  # every size with plain numbers, the last with every regime
+        plan = [(shape, "plain", self._plain()) for shape in ([] if settings.quick else others)]
+        plan += [(last, regime_name, regime) for regime_name, regime in self.regimes.items()]
+        for shape, regime_name, regime in plan:
+            given = self._given(rng, shape.of(config), regime, config)
+            yield f"{shape} {regime_name}", self._compare(given, config, dtype, rng)
+
+    def _compare(
+        self, given: Mapping[str, Array], config: Config, dtype: str, rng: np.random.Generator
+    ) -> list[Deviation]:
+        seed = int(rng.integers(2**31))
+        return compare(
+            lambda g: self.run_numpy(g, config, seed),
+            lambda g: self.run_torch(g, config, seed),
+            given,
+            dtype,
+            seed,
+        )
+
+    def _catches(self, settings: Settings, name: str) -> Callable[[Log], None]:
+        def run(log: Log) -> None:
+            mistake = self.mistakes[name]
+            pair = mistake if isinstance(mistake, tuple) else (mistake, type(self).backward)
+            stand_ins = dict(zip(("numpy", "backward"), map(_static, pair)))
+            wrong = type(type(self).__name__, (type(self),), stand_ins)()
+            log.require(
+                any(wrong._fails(settings, config) for config in self.configs),
+                f"the mistake {name!r} passes every comparison",
+            )
+
+        return run
+
+    def _fails(self, settings: Settings, config: Config) -> bool:
+        found = self._agreements(settings, f"agrees[{_text(config)}]", config, "float64")
+        try:
+            return any(not d.passed for _, deviations in found for d in deviations)
+        except (*REFUSALS, AssertionError):
+            return True
+
+    def _plain(self) -> Regime:
+        return self.regimes.get("unit") or next(iter(self.regimes.values()))
+
+    def _given(
+        self, rng: np.random.Generator, shape: tuple[int, ...], regime: Regime, config: Config
+    ) -> dict[str, Array]:
+        """Named arrays for one call: inputs, and a random cotangent."""
+        inputs = [np.asarray(x) for x in self.make_inputs(rng, shape, regime, config)]
+        given = {f"input {i}": x for i, x in enumerate(inputs)}
+        with torch.no_grad():
+            y = self.call_torch([to_torch(x) for x in inputs], _arrays_as(config, given, to_torch))
+        if self.backward is not None:
+            given["cotangent"] = np.asarray(rng.standard_normal(tuple(y.shape)))
+        return given
+
+    def _sample(self, rng: np.random.Generator, config: Config) -> dict[str, Array]:
+        return self._given(rng, list(self.inputs)[-1].of(config), self._plain(), config)
+
+    # ---- one call on either side ------------------------------------------------------------
+
+    def run_numpy(self, given: Mapping[str, Array], config: Config, seed: int) -> dict[str, Array]:
+        """Forward and backward in NumPy: output and gradients by label."""
+        inputs, config = _inputs(given), _arrays_as(config, given, np.copy)
+        numpy_impl.manual_seed(seed)
+        y = self.call(inputs, config)
+        found = {"forward output": np.asarray(y)}
+        if "cotangent" in given:
+            dx = self.call_backward(given["cotangent"], y, inputs, config)
+            found |= self._label(inputs, dx)
+        return found
+
+    def run_torch(self, given: Mapping[str, Array], config: Config, seed: int) -> dict[str, Array]:
+        """The same in torch."""
+        inputs, config = to_torch(_inputs(given)), _arrays_as(config, given, to_torch)
+        leaves = [x for x in inputs if x.is_floating_point()][: self.differentiable]
+        for x in leaves if "cotangent" in given else []:
+            x.requires_grad_()
+        torch.default_generator.manual_seed(seed)
+        y = self.call_torch(inputs, config)
+        found = {"forward output": to_numpy(y)}
+        if "cotangent" in given:
+            y.backward(to_torch(given["cotangent"]))
+            for i, x in enumerate(leaves):
+                grad = torch.zeros_like(x) if x.grad is None else x.grad
+                found[f"gradient input {i}"] = to_numpy(grad)
+        return found
+
+    def _label(self, inputs: Sequence[Array], dx: Any) -> dict[str, Array]:
+        grads = dx if isinstance(dx, tuple) else (dx,)
+        wanted = [x for x in inputs if x.dtype.kind == "f"][: self.differentiable]
+        pairs = enumerate(zip(wanted, grads, strict=True))
+        return {f"gradient input {i}": np.asarray(grad) for i, (_, grad) in pairs}
+
+    # ---- what holds for any function --------------------------------------------------------
+
+    def _finite_differences(self, log: Log, rng: np.random.Generator, config: Config) -> None:
+        """<dx, v> against the slope of <dy, y> along random v: a referee that is neither side."""
+        given = self._sample(rng, config)
+        inputs, dy = _inputs(given), given["cotangent"]
+
+        def value(at: int, step: Any) -> float:
+            numpy_impl.manual_seed(5)
+            moved = [x + step if i == at else x for i, x in enumerate(inputs)]
+            return float(np.sum(dy * self.call(moved, config)))
+
+        gradients = self.run_numpy(given, config, 5)
+        places = [i for i, x in enumerate(inputs) if x.dtype.kind == "f"][: self.differentiable]
+        for n, at in enumerate(places):
+            v, h = rng.standard_normal(inputs[at].shape), 1e-5
+            near = (value(at, h * v) - value(at, -h * v)) / (2 * h)
+            far = (value(at, 2 * h * v) - value(at, -2 * h * v)) / (4 * h)
+            ours = float(np.sum(gradients[f"gradient input {n}"] * v))
+            size = np.sum(np.abs(dy)) * (1 + abs(value(at, 0 * v)))
+            allowed = 4 * abs(near - far) + 1e3 * np.finfo(np.float64).eps * size / h
+            log.require(
+                abs(near - ours) <= allowed,
+                f"slope along input {at} is {near!r} by central differences, {ours!r} by "
+                f"backward; allowed {allowed:.2g}",
+            )
+
+    def _non_finite(self, log: Log, rng: np.random.Generator, config: Config) -> None:
+        """NaN and infinity come out where torch has them, or are refused where torch refuses."""
+        plain, shape = self._plain(), list(self.inputs)[-1].of(config)
+        for planted in ((np.nan,), (np.inf,), (-np.inf,), (np.inf, -np.inf, np.nan)):
+
+            def regime(
+                rng: np.random.Generator, shape: tuple[int, ...], planted: Any = planted
+            ) -> Array:
+                x = np.array(plain(rng, shape))
+                x.flat[: len(planted)] = planted[: x.size]
+                return x
+
+            where = ", ".join(map(str, planted))
+            with np.errstate(all="ignore"):
+                try:
+                    given = self._given(rng, shape, regime, config)
+                except REFUSALS:
+                    inputs = self.make_inputs(rng, shape, regime, config)
+                    took = not raises(self.call, inputs, config)
+                    log.require(not took, f"{where}: torch refuses it")
+                else:
+                    log.compare(self._compare(given, config, "float64", rng), where)
+
+    def _layouts(self, log: Log, rng: np.random.Generator, config: Config) -> None:
+        """The same numbers however they lie in memory; nothing handed in is changed."""
+        given = self._sample(rng, config)
+        for layout, arrange in self.layouts.items():
+            cast = dict(given)
+            if layout == "broadcast":
+                cast = {k: arrange(x).copy() for k, x in given.items()}
+
+            def run(g: Mapping[str, Array], arrange: Any = arrange) -> dict[str, Array]:
+                laid = {k: arrange(x) for k, x in g.items()}
+                kept = {k: x.copy() for k, x in laid.items()}
+                found = self.run_numpy(laid, config, 5)
+                for k, x in laid.items():
+                    log.require(same(x, kept[k]), f"{k} was changed in place")
+                return found
+
+            theirs = compare(run, lambda g: self.run_torch(g, config, 5), cast, "float64")
+            log.compare(theirs, layout)
+
+    def _called_twice(self, log: Log, rng: np.random.Generator, config: Config) -> None:
+        """What one call returned is fresh: it is no input, and the next call leaves it alone."""
+        results: list[tuple[Array, Array]] = []
+        for given in (self._sample(rng, config), self._sample(rng, config)):
+            inputs = _inputs(given)
+            y = np.asarray(self.call(inputs, config))
+            handed, back = [*inputs, *given.values()], [y]
+            if "cotangent" in given:
+                held = y.copy()
+                dx = self.call_backward(given["cotangent"], y, inputs, config)
+                back += self._label(inputs, dx).values()
+                log.require(same(y, held), "backward changed the output it was handed")
+            if not self.aliases:
+                shared = any(np.may_share_memory(a, b) for a in back for b in handed)
+                shared |= any(np.may_share_memory(a, y) for a in back[1:])
+                log.require(not shared, "a result shares memory with what was handed in")
+            log.require(all(same(x, old) for x, old in results), "a call changed earlier results")
+            results += [(x, x.copy()) for x in back]
+
+    def _refusals(self, log: Log, rng: np.random.Generator, config: Config) -> None:
+        """Bad input raises on both sides and says why; a gradient must have the output's shape."""
+        given = self._sample(rng, config)
+        inputs = _inputs(given)
+        cases = list(self.refusals)
+        cases.append(Refusal(config, (inputs[0].tolist(), *inputs[1:]), "array", torch=False))
+        whole = (inputs[0].astype(np.int64), *inputs[1:])
+        if raises(self.call_torch, to_torch(whole), _arrays_as(config, given, to_torch)):
+            cases.append(Refusal(config, whole, "int64"))
+        for refusal in cases:
+            chosen = dict(self.configs[0]) if refusal.config is None else refusal.config
+            args = inputs if refusal.inputs is None else list(refusal.inputs)
+            what = f"{chosen} {brief(tuple(args))}"
+            kept = [np.copy(x) for x in args]
+            said = refused(lambda c=chosen, a=args: self.call(a, c))  # type: ignore[misc]
+            log.require(said is not None and says(said, refusal.says), f"{what}: said {said!r}")
+            log.require(all(same(x, old) for x, old in zip(args, kept)), f"{what}: changed")
+            if refusal.torch:
+                theirs, tensors = _arrays_as(chosen, given, to_torch), to_torch(args)
+                log.require(raises(self.call_torch, tensors, theirs), f"{what}: torch accepts it")
+        if "cotangent" in given:
+            dy, y = given["cotangent"], self.call(inputs, config)
+            wrong = np.zeros((*dy.shape, 2))
+            log.require(
+                raises(self.call_backward, wrong, y, inputs, config),
+                f"backward took a gradient of shape {wrong.shape} for an output of {dy.shape}",
+            )
+
+
+def _inputs(given: Mapping[str, Array]) -> list[Array]:
+    return [x for k, x in given.items() if k.startswith("input")]
+
+
+def _arrays_as(config: Config, given: Mapping[str, Array], convert: Callable[..., Any]) -> Config:
+    """The configuration with its arrays in the inputs' dtype, converted for one side."""
+    dtype = dtype_of(given)
+    return {
+        k: convert(v.astype(dtype) if v.dtype.kind == "f" else v)
+        if isinstance(v, np.ndarray)
+        else v
+        for k, v in config.items()
+    }
+
+
+def _text(config: Config, *more: str) -> str:
+    return "|".join([",".join(f"{k}={brief(v)}" for k, v in config.items()), *more])
+
+
+def _static(function: Any) -> Any:
+    return staticmethod(function) if callable(function) else function
