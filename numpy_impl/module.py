@@ -10,6 +10,7 @@ The twin of this file is torch itself.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Self, overload
@@ -18,6 +19,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+ForwardHook = Callable[["Module", tuple[Any, ...], Any], Any]
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -142,6 +145,26 @@ class _Saved(NamedTuple):
     values: tuple[Any, ...]
 
 
+class RemovableHandle:
+    """What `register_forward_hook` gives back: `remove()` unhooks, and so does leaving a `with`."""
+
+    _numbers = itertools.count()
+
+    def __init__(self, hooks: dict[int, ForwardHook], hook: ForwardHook) -> None:
+        self._hooks, self._number = hooks, next(self._numbers)
+        hooks[self._number] = hook
+
+    def remove(self) -> None:
+        """Call the hook no more; a second time does nothing."""
+        self._hooks.pop(self._number, None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.remove()
+
+
 class Module:
     """A piece of a network: parameters, buffers, children, a forward and a backward.
 
@@ -152,12 +175,14 @@ class Module:
     training: bool
     _buffers: list[str]
     _saved: list[_Saved]
+    _forward_hooks: dict[int, ForwardHook]
+    _forward_hooks: dict[int, ForwardHook]
     needs_input_grad = True
     """False lets a first layer return None from backward and spare the product nobody reads."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         module = super().__new__(cls)
-        module.__dict__.update(training=True, _buffers=[], _saved=[])
+        module.__dict__.update(training=True, _buffers=[], _saved=[], _forward_hooks={})
         return module
 
     # ---- forward and backward -------------------------------------------------------------
@@ -173,12 +198,24 @@ class Module:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         serial = _state.saves
         try:
-            return self.forward(*args, **kwargs)
+            y = self.forward(*args, **kwargs)
+            if self._forward_hooks:
+                for hook in list(self._forward_hooks.values()):
+                    y = y if (instead := hook(self, args, y)) is None else instead
+            return y
         except BaseException:  # a later layer refused: take back what earlier ones saved
             for module in self.modules():
                 while module._saved and module._saved[-1].serial > serial:
                     module._saved.pop()
             raise
+
+    def register_forward_hook(self, hook: ForwardHook) -> RemovableHandle:
+        """Call `hook(module, args, output)` after every forward that runs through `module(...)`.
+
+        What it returns, unless None, takes the place of the output. Several hooks run in the order
+        they came.
+        """
+        return RemovableHandle(self._forward_hooks, hook)
 
     def save_for_backward(self, y: Array, *values: Any) -> None:
         """Keep what backward needs to meet a gradient of the output y. Nothing under no_grad."""
@@ -227,6 +264,17 @@ class Module:
         if name in self._buffers and not (value is None or isinstance(value, np.ndarray)):
             raise TypeError(f"{name} is a buffer: wanted an array, got {type(value).__name__}")
         super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        super().__delattr__(name)
+        if name in self._buffers:
+            self._buffers.remove(name)
+
+    def register_parameter(self, name: str, parameter: Parameter | None) -> None:
+        """Make `self.<name>` a parameter; None keeps the name free."""
+        if not (parameter is None or isinstance(parameter, Parameter)):
+            raise TypeError(f"{name} must be a Parameter, got {type(parameter).__name__}")
+        setattr(self, name, parameter)
 
     def register_buffer(self, name: str, array: Array | None) -> None:
         """Make `self.<name>` an array that is state but not trained; None keeps the name free."""
@@ -399,7 +447,11 @@ class Module:
             wrong.append("Missing key(s) in state_dict: " + ", ".join(map(repr, missing)))
         values = {}
         for key in own.keys() & state_dict.keys():
-            values[key] = value = np.asarray(state_dict[key])
+            try:
+                values[key] = value = np.asarray(state_dict[key])
+            except (TypeError, RuntimeError) as error:  # a torch dtype that NumPy lacks, say
+                wrong.append(f"{key}: {error}")
+                continue
             if value.dtype.kind not in "fiub":
                 wrong.append(f"{key}: wanted numbers, got dtype {value.dtype}")
             elif value.shape != own[key].shape:
@@ -496,6 +548,28 @@ class _Numbered(Module):
             self.append(module)
         return self
 
+    def insert(self, index: int, module: Module) -> Self:
+        """Put a module before `index`."""
+        layers = self._layers()
+        layers.insert(index, module)
+        return self._renumber(layers)
+
+    def pop(self, index: int = -1) -> Any:
+        """Take a module out."""
+        module = self[index]
+        del self[index]
+        return module
+
+    def __delitem__(self, index: int | slice) -> None:
+        layers = self._layers()
+        del layers[index]
+        self._renumber(layers)
+
+    def _renumber(self, layers: list[Module]) -> Self:
+        for name in [name for name, value in vars(self).items() if isinstance(value, Module)]:
+            delattr(self, name)
+        return self.extend(layers)
+
     @classmethod
     def _of(cls, layers: list[Module]) -> Self:
         return cls().extend(layers)
@@ -553,22 +627,6 @@ class ModuleList(_Numbered):
 
     def __init__(self, modules: Iterable[Module] | None = None) -> None:
         self.extend(modules or [])
-
-    def insert(self, index: int, module: Module) -> None:
-        """Put a module before `index`."""
-        layers = self._layers()
-        layers.insert(index, module)
-        self._renumber(layers)
-
-    def __delitem__(self, index: int | slice) -> None:
-        layers = self._layers()
-        del layers[index]
-        self._renumber(layers)
-
-    def _renumber(self, layers: list[Module]) -> None:
-        for name in [k for k, v in vars(self).items() if isinstance(v, Module)]:
-            del self.__dict__[name]
-        self.extend(layers)
 
     def __repr__(self) -> str:
         lines: list[str] = []

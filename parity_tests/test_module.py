@@ -89,6 +89,8 @@ def test_load_state_dict_says_everything_that_is_wrong_and_changes_nothing():
         net.load_state_dict(wrong, strict=False)
     with pytest.raises(RuntimeError, match="numbers"):
         net.load_state_dict({**before, "0.weight": np.full((4, 3), "a")})
+    with pytest.raises(RuntimeError, match="0.weight: Got unsupported ScalarType BFloat16"):
+        net.load_state_dict({**before, "0.weight": torch.zeros(4, 3, dtype=torch.bfloat16)})
     with pytest.raises(TypeError, match="dict"):
         net.load_state_dict([1, 2])
     for key, value in net.state_dict().items():
@@ -199,6 +201,11 @@ def test_wrong_things_cannot_be_put_in_a_parameters_or_a_buffers_place():
     layer.first.weight = nn.Parameter(np.zeros((2, 2), np.float32))
     layer.count = np.ones(2, np.float32)
     layer.first.bias = None
+    del layer.count
+    assert "count" not in layer.state_dict()
+    layer.register_parameter("free", None)
+    with pytest.raises(TypeError, match="Parameter"):
+        layer.register_parameter("free", np.ones(2))
     assert "first.bias" not in layer.state_dict()
     with pytest.raises(TypeError, match="Module"):
         nn.Sequential(nn.Linear(2, 2), np.tanh)
@@ -221,6 +228,18 @@ def test_containers_read_like_torchs():
             kind[4]
     named = nn.Sequential({"body": nn.Identity(), "head": nn.Linear(2, 3)})
     assert list(named.state_dict()) == ["head.weight", "head.bias"]
+    for kind, other in ((nn.Sequential, torch.nn.Sequential), (nn.ModuleList, torch.nn.ModuleList)):
+        ours, theirs = kind(), other()
+        for module, twin in (
+            (nn.Identity(), torch.nn.Identity()),
+            (nn.Linear(1, 2), torch.nn.Linear(1, 2)),
+        ):
+            ours.insert(0, module)
+            theirs.insert(0, twin)
+        del ours[1], theirs[1]
+        ours.extend([nn.Linear(2, 1), nn.Identity()])
+        theirs.extend([torch.nn.Linear(2, 1), torch.nn.Identity()])
+        assert repr(ours.pop()) == repr(theirs.pop(-1)) and repr(ours) == repr(theirs)
     modules = nn.ModuleList(layers)
     modules.insert(0, nn.Identity())
     del modules[1]
@@ -251,3 +270,22 @@ def test_apply_and_freezing_reach_every_module():
     assert seen == others
     net.requires_grad_(False)
     assert not any(p.requires_grad for p in net.parameters())
+
+
+@pytest.mark.parametrize("nn, ones", [(nn, np.ones), (torch.nn, lambda s: torch.ones(s).double())])
+def test_forward_hooks_see_replace_and_let_go_as_torchs_do(nn, ones):
+    model, x, seen = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2)).double(), ones((2, 3)), []
+    for name, module in model.named_modules():
+        module.register_forward_hook(
+            lambda m, args, y, name=name: seen.append((name, tuple(y.shape)))
+        )
+    first = model[0].register_forward_hook(lambda module, args, y: y * 0)
+    second = model[0].register_forward_hook(lambda module, args, y: y + len(args))
+    model(x)
+    assert seen == [("0", (2, 4)), ("1", (2, 2)), ("", (2, 2))]
+    assert (model[0](x) == 1).all()
+    with second:
+        first.remove()
+        first.remove()
+        assert not (model[0](x) == 1).any()
+    assert (model[0](x) == model[0].forward(x)).all()
