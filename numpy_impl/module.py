@@ -176,7 +176,6 @@ class Module:
     _buffers: list[str]
     _saved: list[_Saved]
     _forward_hooks: dict[int, ForwardHook]
-    _forward_hooks: dict[int, ForwardHook]
     needs_input_grad = True
     """False lets a first layer return None from backward and spare the product nobody reads."""
 
