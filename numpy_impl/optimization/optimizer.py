@@ -1,0 +1,278 @@
+"""What every optimizer stands on: parameter groups, state, and the walk in cache-sized blocks."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from numpy_impl.module import Array, Parameter, zero_grads
+
+__all__ = ["Optimizer"]
+
+BLOCK = 32768
+"""Elements that are updated together, all passes of the formula before the next: one L2 cache."""
+
+Group = dict[str, Any]
+
+
+class Optimizer:
+    """Change parameters by their gradients, group by group, each group with its own options.
+
+    A subclass writes `update`, the formula for one parameter, and `check`, which options are
+    valid. A parameter without a gradient is skipped: it does not move, decay or count a step.
+
+    `state_dict()` has torch's structure and torch's keys, those that only choose a kernel
+    (`foreach`, `fused`, `capturable`, `differentiable`) at torch's defaults, so that it loads
+    there. This side has one kernel and takes none of them as arguments.
+
+    Args:
+        params: parameters, (name, parameter) pairs, or dicts `{"params": ..., "lr": ...}`.
+        defaults: the options of a group that does not set them itself.
+
+    Raises:
+        TypeError: something in params is not a Parameter.
+        ValueError: no parameters, one in two groups, or an option out of range.
+    """
+
+    def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
+        self.check(defaults)
+        if isinstance(params, Parameter | np.ndarray):
+            raise TypeError(
+                "params argument given to the optimizer should be an iterable of Parameters or "
+                f"dicts, but got {type(params).__name__}"
+            )
+        self.defaults = defaults
+        self.state: defaultdict[Parameter, dict[str, Any]] = defaultdict(dict)
+        self.param_groups: list[Group] = []
+        self._scratch: dict[Any, Array] = {}
+        self._opt_called = False
+        groups = list(params)
+        if not groups:
+            raise ValueError("optimizer got an empty parameter list")
+        for group in groups if isinstance(groups[0], dict) else [{"params": groups}]:
+            self.add_param_group(group)
+
+    # ---- what a subclass writes ---------------------------------------------------------------
+
+    def update(self, p: Parameter, group: Group) -> None:
+        """Move one parameter, in place, by its gradient."""
+        raise NotImplementedError(f"{type(self).__name__} has no update")
+
+    def check(self, options: Mapping[str, Any]) -> None:
+        """Raise ValueError if an option is out of range."""
+
+    # ---- what a user calls --------------------------------------------------------------------
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update every parameter that has a gradient.
+
+        closure, if given, computes the gradients anew; its loss is returned.
+
+        Raises:
+            RuntimeError: a gradient has another shape or dtype than its parameter; nothing has
+                moved then.
+        """
+        loss = None if closure is None else closure()
+        for p in self._parameters():
+            if p.grad is not None and (p.grad.shape, p.grad.dtype) != (p.shape, p.dtype):
+                raise RuntimeError(
+                    f"a gradient must be shaped like its parameter, {p.shape} {p.dtype}, "
+                    f"got {p.grad.shape} {p.grad.dtype}"
+                )
+        with np.errstate(all="ignore"):  # what overflows becomes inf in silence, as in torch
+            for group in self.param_groups:
+                for p in group["params"]:
+                    if p.grad is not None:
+                        self.update(p, group)
+        self._opt_called = True
+        return loss
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients, or with set_to_none=False fill them with zeros."""
+        zero_grads(self._parameters(), set_to_none)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Take in more parameters, with options of their own: {"params": [...], "lr": 0.1}."""
+        if not isinstance(param_group, dict):
+            raise TypeError(f"param_group must be a dict, but got {type(param_group)}")
+        if "params" not in param_group:
+            raise ValueError(f"a parameter group needs 'params', got only {list(param_group)}")
+        params = param_group["params"]
+        if isinstance(params, set):
+            raise TypeError("the parameters of a group need an order, wanted a list, got a set")
+        params = [params] if isinstance(params, Parameter | np.ndarray) else list(params)
+        group = {**self.defaults, **param_group, "params": params}
+        names = [entry[0] for entry in params if isinstance(entry, tuple)]
+        if names:
+            if len(names) != len(params):
+                raise ValueError(
+                    "all optimizer params should be with/without names, "
+                    f"got {len(names)} names for {len(params)} parameters"
+                )
+            group["params"] = params = [entry[1] for entry in params]
+            group["param_names"] = names
+        for p in params:
+            if not isinstance(p, Parameter):
+                raise TypeError(
+                    "optimizer can only optimize Parameters, "
+                    f"but one of the params is {type(p).__name__}"
+                )
+        if any(("param_names" in group) != ("param_names" in other) for other in self.param_groups):
+            raise ValueError("all optimizer param groups should be with/without names")
+        if not set(params).isdisjoint(self._parameters()):
+            raise ValueError("some parameters appear in more than one parameter group")
+        self.check(group)
+        if len(set(params)) < len(params):
+            warnings.warn("a parameter group has duplicate parameters", stacklevel=3)
+        self.param_groups.append(group)
+
+    def _parameters(self) -> Iterator[Parameter]:
+        return chain.from_iterable(group["params"] for group in self.param_groups)
+
+    # ---- the walk -------------------------------------------------------------------------------
+
+    def blocks(self, p: Parameter, *state: Array) -> Iterator[tuple[Array, ...]]:
+        """Walk p in blocks: views of its data, its gradient and each state, then two of scratch.
+
+        What is written into a view is written into the array, however it lies in memory. The
+        scratch is the optimizer's own and kept, so that a step allocates nothing.
+        """
+        assert p.grad is not None  # step skips the others
+        arrays = (p.data, p.grad, *state)
+        for array in state:
+            if array.shape != p.shape or array.dtype != p.dtype:
+                raise RuntimeError(
+                    f"optimizer state must be like its parameter, {p.shape} {p.dtype}, got "
+                    f"{array.shape} {array.dtype}: was the parameter converted after a step?"
+                )
+        if p.dtype not in self._scratch:
+            self._scratch[p.dtype] = np.empty((2, BLOCK), p.dtype)
+        s, h = self._scratch[p.dtype]
+        n = p.data.size
+        if n <= BLOCK:
+            yield *arrays, s[:n].reshape(p.shape), h[:n].reshape(p.shape)
+            return
+        access = [["readwrite"], ["readonly"], *[["readwrite"]] * len(state)]
+        flags = ["external_loop", "buffered"]
+        with np.nditer(arrays, flags, access, buffersize=BLOCK) as walk:  # type: ignore[arg-type]
+            for views in walk:
+                n = views[0].size
+                yield *views, s[:n], h[:n]
+
+    # ---- state ----------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state by the parameters' numbers, and the groups: live arrays, as in torch."""
+        number: dict[Parameter, int] = {}
+        for i, p in enumerate(self._parameters()):
+            number.setdefault(p, i)
+        return {
+            "state": {number[p]: state for p, state in self.state.items()},
+            "param_groups": [
+                {k: v for k, v in group.items() if k != "params"}
+                | {"params": [number[p] for p in group["params"]]}
+                for group in self.param_groups
+            ],
+        }
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take over copies of a saved state and its options; tensors will do for arrays.
+
+        Everything but `step` takes its parameter's dtype.
+
+        Raises:
+            ValueError: another number of groups or parameters, or a state of another shape.
+                Nothing has been loaded then.
+        """
+        saved = copy.deepcopy(list(state_dict["param_groups"]))
+        if len(saved) != len(self.param_groups):
+            raise ValueError(
+                "loaded state dict has a different number of parameter groups: "
+                f"wanted {len(self.param_groups)}, got {len(saved)}"
+            )
+        for old, new in zip(self.param_groups, saved, strict=True):
+            if len(old["params"]) != len(new["params"]):
+                raise ValueError(
+                    "loaded state dict contains a parameter group that doesn't match the size of "
+                    f"optimizer's group: wanted {len(old['params'])}, got {len(new['params'])}"
+                )
+        numbers = chain.from_iterable(group["params"] for group in saved)
+        own = dict(zip(numbers, self._parameters(), strict=True))
+        state: defaultdict[Any, dict[str, Any]] = defaultdict(dict)
+        for number, entries in state_dict["state"].items():
+            if number not in own:
+                state[number] = entries
+                continue
+            for key, value in entries.items():
+                state[own[number]][key] = _like(own[number], key, value)
+        for old, new in zip(self.param_groups, saved, strict=True):
+            new["params"] = old["params"]
+            if "param_names" in old:
+                new.setdefault("param_names", old["param_names"])
+            for key, value in self.defaults.items():
+                new.setdefault(key, value)
+        self.state, self.param_groups = state, saved
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_scratch": {}}
+
+    def __repr__(self) -> str:
+        lines = [f"{type(self).__name__} ("]
+        for i, group in enumerate(self.param_groups):
+            lines.append(f"Parameter Group {i}")
+            lines += [f"    {key}: {group[key]}" for key in sorted(group) if key != "params"]
+        return "\n".join([*lines, ")"])
+
+
+def _like(p: Parameter, key: str, value: Any) -> Any:
+    """A copy of one saved entry, in the parameter's dtype."""
+    if key == "step":  # a plain number in older files, and never the parameter's dtype
+        return np.asarray(value, None if hasattr(value, "__array__") else np.float32).copy()
+    if not hasattr(value, "__array__"):
+        return copy.deepcopy(value)
+    array = np.asarray(value).astype(p.dtype)  # a copy
+    if array.ndim and array.shape != p.shape:
+        raise ValueError(f"state {key!r} must have shape {p.shape}, got {array.shape}")
+    return array
+
+
+def refuse_unless(valid: bool, name: str, value: Any, wanted: str = "at least 0") -> None:
+    """Raise ValueError in torch's words unless valid."""
+    if not valid:
+        raise ValueError(f"Invalid {name}: {value} (wanted {wanted})")
+
+
+def descent(g: Array, p: Array, weight_decay: float, maximize: bool, out: Array) -> Array:
+    """Where the objective and its L2 penalty fall: g, or -g to maximize, + weight_decay * p."""
+    if weight_decay:
+        np.multiply(p, weight_decay, out=out)
+        return np.subtract(out, g, out=out) if maximize else np.add(out, g, out=out)
+    return np.negative(g, out=out) if maximize else g
+
+
+def lerp(average: Array, x: Array, weight: float, s: Array) -> None:
+    """average <- (1 - weight) * average + weight * x in place, through the scratch s.
+
+    From the nearer end, so that a weight of 1 gives x to the last digit.
+    """
+    np.subtract(x, average, out=s)
+    if weight < 0.5:
+        s *= weight
+        average += s
+    else:
+        s *= 1 - weight
+        np.subtract(x, s, out=average)
+
+
+def add_product(average: Array, x: Array, keep: float, s: Array) -> None:
+    """average <- keep * average + (1 - keep) * x^2 in place, through the scratch s."""
+    np.multiply(x, 1 - keep, out=s)
+    s *= x
+    average *= keep
+    average += s
