@@ -1,0 +1,175 @@
+"""The command `parity`: run the suite and report, or list what it holds."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import difflib
+import importlib.metadata
+import os
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from parity_tests.harness import discovery, report, runner, table
+from parity_tests.harness.case import Settings
+from parity_tests.harness.machine import machine
+from parity_tests.harness.results import Outcome, Run, Technique
+
+DTYPES = ("float64", "float32")
+INTERRUPTED = 128 + signal.SIGINT
+
+
+def main(argv: Sequence[str] | None = None, suite: str = "parity_tests") -> int:
+    """Run the command; returns the exit status: 0 agrees, 1 fails, 2 misused, 130 interrupted."""
+    args = _parser().parse_args(sys.argv[1:] if argv is None else argv)
+    try:
+        return args.command(args, suite)
+    except BrokenPipeError:  # the reader of a pipe has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="parity",
+        description="Feed the NumPy and the PyTorch side the same numbers and hold every "
+        "difference against a budget derived from rounding.",
+        epilog="Exit status: 0 everything agrees, 1 something fails, 2 misused or the report "
+        "cannot be written, 130 interrupted.",
+    )
+    parser.add_argument("--version", action="version", version=f"parity {_version()}")
+    commands = parser.add_subparsers(required=True, metavar="run | list")
+    names: dict[str, Any] = {
+        "nargs": "*",
+        "metavar": "NAME",
+        "help": "a chapter, a technique or a file, as `parity list` shows them (default: all)",
+    }
+
+    run = commands.add_parser("run", help="run the checks, print a table, write a report")
+    run.add_argument("names", **names)
+    run.add_argument(
+        "--quick", action="store_true", help="two configurations and one shape a technique"
+    )
+    run.add_argument("--seed", type=_seed, default=0, help="of every random input (default: 0)")
+    run.add_argument("--dtype", choices=DTYPES, help="compare in this one only (default: both)")
+    run.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        default=Path("parity-report"),
+        metavar="DIR",
+        help="where report.html and report.json go (default: parity-report)",
+    )
+    run.add_argument("--no-report", action="store_true", help="print only")
+    run.add_argument(
+        "--jobs",
+        type=_jobs,
+        default=runner.cpus(),
+        metavar="N",
+        help="worker processes; the results do not depend on it (default: %(default)s here)",
+    )
+    run.set_defaults(command=_run)
+
+    listing = commands.add_parser("list", help="list chapters, techniques and their files")
+    listing.add_argument("names", **names)
+    listing.set_defaults(command=_list)
+    return parser
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("written-twice")
+    except importlib.metadata.PackageNotFoundError:
+        return "of a checkout that is not installed"
+
+
+def _seed(text: str) -> int:
+    if not text.isdigit() or int(text) >= 2**63:
+        raise argparse.ArgumentTypeError(f"wanted a whole number from 0 up, got {text!r}")
+    return int(text)
+
+
+def _jobs(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"wanted a whole number from 1 up, got {text!r}")
+    return int(text)
+
+
+def _run(args: argparse.Namespace, suite: str) -> int:
+    settings = Settings(args.seed, (args.dtype,) if args.dtype else DTYPES, args.quick)
+    techniques = _chosen(suite, settings, args.names)
+    if techniques is None:
+        return 2
+    run = _execute(techniques, settings, args.jobs)
+    run.command = shlex.join(["parity", "run", *args.names])
+    paint = table.painter(sys.stdout)
+    print(table.results_table(run, paint))
+    print(f"\n{table.legend(run)}")
+    if run.failed:
+        print(f"\n{table.failures(run, paint)}")
+    print(f"\n{table.summary(run, paint)}")
+    if run.interrupted:
+        return INTERRUPTED
+    if not args.no_report:
+        try:
+            written = report.write(run, args.output)
+        except OSError as error:
+            sys.stdout.flush()
+            print(f"parity: cannot write the report: {error}", file=sys.stderr)
+            return 2
+        print(f"\nReport: {written}")
+    return 1 if run.failed else 0
+
+
+def _execute(techniques: list[Technique], settings: Settings, jobs: int) -> Run:
+    started = time.perf_counter()
+    outcomes = {t: Outcome(t) for t in techniques}
+    run = Run(settings, list(outcomes.values()), jobs=jobs, machine=machine())
+    total = sum(len(t.checks) for t in techniques)
+    bar = tqdm(total=total, unit="check", desc="parity", leave=False, disable=None, smoothing=0)
+    try:
+        with bar, contextlib.closing(runner.run(techniques, settings, jobs)) as results:
+            for technique, i, result in results:
+                outcomes[technique].found[i] = result
+                bar.set_description(f"{technique.name:<20.20}", refresh=False)
+                bar.update()
+    except KeyboardInterrupt:
+        run.interrupted = True
+    run.seconds = time.perf_counter() - started
+    return run
+
+
+def _list(args: argparse.Namespace, suite: str) -> int:
+    techniques = _chosen(suite, Settings(), args.names)
+    if techniques is None:
+        return 2
+    print(table.techniques_table(techniques, table.painter(sys.stdout)))
+    return 0
+
+
+def _chosen(suite: str, settings: Settings, names: Sequence[str]) -> list[Technique] | None:
+    """The techniques named; None, with the reason on stderr, where that cannot be."""
+    techniques = discovery.discover(suite, settings)
+    if not techniques:
+        print(f"parity: {suite} holds no cases", file=sys.stderr)
+        return None
+    try:
+        return discovery.select(techniques, names)
+    except LookupError as error:
+        name = str(error.args[0])
+        print(f"parity: no chapter, technique or file is called {name!r}", file=sys.stderr)
+        known = {n.lower(): n for t in techniques for n in (t.chapter, t.stem, t.name)}
+        near = difflib.get_close_matches(name.lower(), known, n=5, cutoff=0.5)
+        near += [low for low in known if name.lower() in low and low not in near][:5]
+        hint = f"near: {', '.join(known[n] for n in near)}" if near else "`parity list` shows them"
+        print(f"  {hint}", file=sys.stderr)
+        return None
