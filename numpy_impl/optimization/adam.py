@@ -80,21 +80,16 @@ class Adam(Optimizer):
                 raise ValueError(f"betas must be floats, got {beta!r}")
         refuse_unless(options["weight_decay"] >= 0, "weight_decay value", options["weight_decay"])
 
-    def update(self, p: Parameter, group: Group) -> None:
-        """One step of one parameter."""
+    def update(self, bundle: list[Parameter], group: Group) -> None:
+        """One step of these parameters."""
         lr, eps, weight_decay = (float(group[k]) for k in ("lr", "eps", "weight_decay"))
         beta1, beta2 = group["betas"]
         names = ["exp_avg", "exp_avg_sq"] + ["max_exp_avg_sq"] * group["amsgrad"]
-        state = self.state[p]
-        if not state:
-            state["step"] = np.zeros((), np.float32)
-            state.update({name: np.zeros_like(p.data) for name in names})
-        state["step"] += 1
-        t = float(state["step"])
+        t = self.begin(bundle, names)
         root = (1 - beta2**t) ** 0.5
         step_size = lr * root / (1 - beta1**t)
         decoupled = group["decoupled_weight_decay"]
-        for data, g, m, v, *largest, s, h in self.blocks(p, *(state[name] for name in names)):
+        for data, g, m, v, *largest, s, h in self.blocks(bundle, names):
             if decoupled and weight_decay:
                 data *= 1 - lr * weight_decay
             g = descent(g, data, 0 if decoupled else weight_decay, group["maximize"], out=h)

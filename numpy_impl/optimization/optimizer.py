@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
@@ -15,8 +14,10 @@ from numpy_impl.module import Array, Parameter, zero_grads
 
 __all__ = ["Optimizer"]
 
-BLOCK = 32768
+BLOCK = 65536
 """Elements that are updated together, all passes of the formula before the next: one L2 cache."""
+SMALL = 4096
+"""Elements up to which it is cheaper to copy parameters side by side than to visit each."""
 
 Group = dict[str, Any]
 
@@ -24,8 +25,8 @@ Group = dict[str, Any]
 class Optimizer:
     """Change parameters by their gradients, group by group, each group with its own options.
 
-    A subclass writes `update`, the formula for one parameter, and `check`, which options are
-    valid. A parameter without a gradient is skipped: it does not move, decay or count a step.
+    A subclass writes `update`, the formula over `blocks`, and `check`, which options are valid.
+    A parameter without a gradient is skipped: it does not move, decay or count a step.
 
     `state_dict()` has torch's structure and torch's keys, those that only choose a kernel
     (`foreach`, `fused`, `capturable`, `differentiable`) at torch's defaults, so that it loads
@@ -37,7 +38,8 @@ class Optimizer:
 
     Raises:
         TypeError: something in params is not a Parameter.
-        ValueError: no parameters, one in two groups, or an option out of range.
+        ValueError: no parameters, one named twice (in one group torch only warns), or an option
+            out of range.
     """
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
@@ -60,8 +62,8 @@ class Optimizer:
 
     # ---- what a subclass writes ---------------------------------------------------------------
 
-    def update(self, p: Parameter, group: Group) -> None:
-        """Move one parameter, in place, by its gradient."""
+    def update(self, bundle: list[Parameter], group: Group) -> None:
+        """Move parameters of one age, in place, by their gradients."""
         raise NotImplementedError(f"{type(self).__name__} has no update")
 
     def check(self, options: Mapping[str, Any]) -> None:
@@ -87,9 +89,8 @@ class Optimizer:
                 )
         with np.errstate(all="ignore"):  # what overflows becomes inf in silence, as in torch
             for group in self.param_groups:
-                for p in group["params"]:
-                    if p.grad is not None:
-                        self.update(p, group)
+                for bundle in self.bundles(group):
+                    self.update(bundle, group)
         self._opt_called = True
         return loss
 
@@ -125,11 +126,11 @@ class Optimizer:
                 )
         if any(("param_names" in group) != ("param_names" in other) for other in self.param_groups):
             raise ValueError("all optimizer param groups should be with/without names")
+        if len(set(params)) < len(params):
+            raise ValueError("optimizer contains a parameter group with duplicate parameters")
         if not set(params).isdisjoint(self._parameters()):
             raise ValueError("some parameters appear in more than one parameter group")
         self.check(group)
-        if len(set(params)) < len(params):
-            warnings.warn("a parameter group has duplicate parameters", stacklevel=3)
         self.param_groups.append(group)
 
     def _parameters(self) -> Iterator[Parameter]:
@@ -137,33 +138,83 @@ class Optimizer:
 
     # ---- the walk -------------------------------------------------------------------------------
 
-    def blocks(self, p: Parameter, *state: Array) -> Iterator[tuple[Array, ...]]:
-        """Walk p in blocks: views of its data, its gradient and each state, then two of scratch.
+    def bundles(self, group: Group) -> Iterator[list[Parameter]]:
+        """The parameters that have a gradient: large ones alone, small ones of one age together."""
+        small: dict[Any, list[Parameter]] = {}
+        for p in group["params"]:
+            if p.grad is None:
+                continue
+            if p.data.size > SMALL:
+                yield [p]
+                continue
+            state = self.state.get(p, {})
+            age = float(state["step"]) if "step" in state else bool(state)
+            small.setdefault((p.dtype, age), []).append(p)
+        together = BLOCK // SMALL
+        for bundle in small.values():
+            for i in range(0, len(bundle), together):
+                yield bundle[i : i + together]
 
-        What is written into a view is written into the array, however it lies in memory. The
-        scratch is the optimizer's own and kept, so that a step allocates nothing.
+    def begin(self, bundle: list[Parameter], names: Iterable[str]) -> float:
+        """Make state of zeros where there is none yet, count the step, and return its number."""
+        for p in bundle:
+            state = self.state[p]
+            if not state:
+                state["step"] = np.zeros((), np.float32)
+                state.update({name: np.zeros_like(p.data) for name in names})
+            state["step"] += 1
+        return float(self.state[bundle[0]]["step"])
+
+    def blocks(
+        self, bundle: list[Parameter], names: Iterable[str] = ()
+    ) -> Iterator[tuple[Array, ...]]:
+        """Walk a bundle in blocks: data, gradient, each named state, then two of scratch.
+
+        What is written into a block is written into the arrays, however they lie in memory. A
+        large parameter comes piece by piece, several small ones as one row that is written back
+        at the end. Scratch is the optimizer's own and kept, so that a step allocates nothing.
         """
-        assert p.grad is not None  # step skips the others
-        arrays = (p.data, p.grad, *state)
-        for array in state:
-            if array.shape != p.shape or array.dtype != p.dtype:
-                raise RuntimeError(
-                    f"optimizer state must be like its parameter, {p.shape} {p.dtype}, got "
-                    f"{array.shape} {array.dtype}: was the parameter converted after a step?"
-                )
-        if p.dtype not in self._scratch:
-            self._scratch[p.dtype] = np.empty((2, BLOCK), p.dtype)
-        s, h = self._scratch[p.dtype]
-        n = p.data.size
-        if n <= BLOCK:
-            yield *arrays, s[:n].reshape(p.shape), h[:n].reshape(p.shape)
-            return
-        access = [["readwrite"], ["readonly"], *[["readwrite"]] * len(state)]
-        flags = ["external_loop", "buffered"]
-        with np.nditer(arrays, flags, access, buffersize=BLOCK) as walk:  # type: ignore[arg-type]
-            for views in walk:
-                n = views[0].size
-                yield *views, s[:n], h[:n]
+        columns: list[Any] = [[p.data for p in bundle], [p.grad for p in bundle]]
+        columns += [[self.state[p][name] for p in bundle] for name in names]
+        for column in columns[2:]:
+            for p, array in zip(bundle, column):
+                if array.shape != p.shape or array.dtype != p.dtype:
+                    raise RuntimeError(
+                        f"optimizer state must be like its parameter, {p.shape} {p.dtype}, got "
+                        f"{array.shape} {array.dtype}: was the parameter converted after a step?"
+                    )
+        first = bundle[0].data
+        if len(bundle) > 1:
+            size = sum(p.data.size for p in bundle)
+            rows = self._spare(len(columns) + 2, size, first.dtype)
+            for row, column in zip(rows, columns):
+                np.concatenate([array.reshape(-1) for array in column], out=row)
+            yield tuple(rows)
+            del columns[1]  # the gradients were only read
+            for row, column in zip([rows[0], *rows[2:]], columns):
+                start = 0
+                for array in column:
+                    stop = start + array.size
+                    array[...] = row[start:stop].reshape(array.shape)
+                    start = stop
+        elif first.size <= BLOCK:
+            s, h = self._spare(2, first.size, first.dtype)
+            shape = first.shape
+            yield *(column[0] for column in columns), s.reshape(shape), h.reshape(shape)
+        else:
+            access = [["readwrite"], ["readonly"], *[["readwrite"]] * (len(columns) - 2)]
+            spare = self._spare(2, BLOCK, first.dtype)
+            arrays = tuple(column[0] for column in columns)
+            flags: Any = ["external_loop", "buffered"]
+            with np.nditer(arrays, flags, access, buffersize=BLOCK) as walk:  # type: ignore[arg-type]
+                for views in walk:
+                    yield *views, *spare[:, : views[0].size]
+
+    def _spare(self, rows: int, size: int, dtype: Any) -> Array:
+        flat = self._scratch.get(dtype)
+        if flat is None or flat.size < rows * size:
+            flat = self._scratch[dtype] = np.empty(rows * size, dtype)
+        return flat[: rows * size].reshape(rows, size)
 
     # ---- state ----------------------------------------------------------------------------------
 
@@ -210,7 +261,8 @@ class Optimizer:
                 state[number] = entries
                 continue
             for key, value in entries.items():
-                state[own[number]][key] = _like(own[number], key, value)
+                if value is not None:
+                    state[own[number]][key] = _like(own[number], key, value)
         for old, new in zip(self.param_groups, saved, strict=True):
             new["params"] = old["params"]
             if "param_names" in old:

@@ -71,19 +71,15 @@ class RMSprop(Optimizer):
         for key in ("momentum", "weight_decay", "alpha"):
             refuse_unless(options[key] >= 0, f"{key} value", options[key])
 
-    def update(self, p: Parameter, group: Group) -> None:
-        """One step of one parameter."""
+    def update(self, bundle: list[Parameter], group: Group) -> None:
+        """One step of these parameters."""
         lr, alpha, eps = float(group["lr"]), float(group["alpha"]), float(group["eps"])
         momentum, weight_decay = float(group["momentum"]), float(group["weight_decay"])
         names = ["square_avg"]
         names += ["momentum_buffer"] if momentum else []
         names += ["grad_avg"] if group["centered"] else []
-        state = self.state[p]
-        if not state:
-            state["step"] = np.zeros((), np.float32)
-            state.update({name: np.zeros_like(p.data) for name in names})
-        state["step"] += 1
-        for data, g, square_avg, *more, s, h in self.blocks(p, *(state[name] for name in names)):
+        self.begin(bundle, names)
+        for data, g, square_avg, *more, s, h in self.blocks(bundle, names):
             g = descent(g, data, weight_decay, group["maximize"], out=h)
             add_product(square_avg, g, alpha, s)
             if group["centered"]:

@@ -64,17 +64,15 @@ class SGD(Optimizer):
                 f"got {options['momentum']} and {options['dampening']}"
             )
 
-    def update(self, p: Parameter, group: Group) -> None:
-        """One step of one parameter."""
+    def update(self, bundle: list[Parameter], group: Group) -> None:
+        """One step of these parameters."""
         lr, momentum, weight_decay = (float(group[k]) for k in ("lr", "momentum", "weight_decay"))
-        buffers = []
-        if momentum:
-            state = self.state[p]
-            first = state.get("momentum_buffer") is None
-            if first:
-                state["momentum_buffer"] = np.empty_like(p.data)
-            buffers = [state["momentum_buffer"]]
-        for data, g, *buffer, s, h in self.blocks(p, *buffers):
+        first = not self.state.get(bundle[0])
+        if momentum and first:
+            for p in bundle:
+                self.state[p]["momentum_buffer"] = np.empty_like(p.data)
+        names = ["momentum_buffer"] if momentum else []
+        for data, g, *buffer, s, h in self.blocks(bundle, names):
             g = descent(g, data, weight_decay, group["maximize"], out=h)
             for buf in buffer:
                 if first:
