@@ -1,0 +1,51 @@
+"""Ctrl-C without half-made updates."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+__all__ = ["interrupt_between_steps"]
+
+
+@contextlib.contextmanager
+def interrupt_between_steps() -> Iterator[Callable[[], None]]:
+    """Hold Ctrl-C back until the function that comes with `as` is called, or the block ends.
+
+        with interrupt_between_steps() as stop_if_asked:
+            for batch in batches:
+                train_step(...)
+                stop_if_asked()  # raises KeyboardInterrupt here
+
+    An update walks over the parameters one by one, so an interrupt in its middle leaves a model
+    that no step ever made. A second Ctrl-C is not held back. Where Ctrl-C would not raise
+    KeyboardInterrupt anyway, in another thread or under a handler of the program's own, nothing
+    changes.
+    """
+    asked = False
+
+    def hold(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+
+    def stop_if_asked() -> None:
+        if asked:
+            raise KeyboardInterrupt
+
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+    ):
+        yield stop_if_asked
+        return
+    signal.signal(signal.SIGINT, hold)
+    try:
+        yield stop_if_asked
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    stop_if_asked()

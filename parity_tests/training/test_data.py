@@ -1,0 +1,196 @@
+"""Loaders: the order of the batches, and what is drawn for it, bit for bit."""
+
+import itertools
+
+import numpy as np
+import torch
+
+import numpy_impl
+from numpy_impl.training import data as ours
+from parity_tests.harness import RuleCase, grid
+from parity_tests.harness.refusal import raises
+from torch_impl.training import data as theirs
+
+LOADERS = grid(n=[1, 6, 7], batch_size=[1, 3, 10], shuffle=[False, True], drop_last=[False, True])
+
+
+class NoWorkerSeed(ours.DataLoader):
+    """A pass that draws its permutation and nothing else."""
+
+    def __iter__(self):
+        return self._pass()
+
+
+class NoSecondPermutation(ours.DataLoader):
+    """A pass that stops where its data stop."""
+
+    def _pass(self):
+        return itertools.islice(super()._pass(), len(self))
+
+
+class NumPysPermutation(ours.DataLoader):
+    """The shuffle left to NumPy's own generator."""
+
+    def _pass(self):
+        order = np.random.default_rng(0).permutation(len(self.dataset))
+        for start in range(0, len(self.dataset), self.batch_size):
+            yield self.dataset[order[start : start + self.batch_size]]
+
+
+class ShortBatchKept(ours.DataLoader):
+    """drop_last forgotten."""
+
+    def __init__(self, dataset, batch_size=1, shuffle=None, *, drop_last=False, generator=None):
+        super().__init__(dataset, batch_size, shuffle, generator=generator)
+
+
+def stands_alike(generator, torch_generator):
+    """Whether both would draw the same next, found out without moving them."""
+    ahead = torch.Generator()
+    ahead.set_state(torch_generator.get_state())
+    state = generator.get_state()
+    ours = int(generator.random64()[0]) & (2**63 - 1)
+    generator.set_state(state)
+    return ours == int(torch.empty((), dtype=torch.int64).random_(generator=ahead))
+
+
+class LoaderParity(RuleCase):
+    """A loader that is run for three passes beside torch's, the last one broken off."""
+
+    def pair(self, config, x, y, generators):
+        """Both loaders over the same numbers."""
+        raise NotImplementedError
+
+    def check_the_batches_and_all_that_is_drawn_are_torchs(self, log, rng):
+        for config, own in itertools.product(LOADERS, [True, False]):
+            x, y = rng.standard_normal((config["n"], 2)), rng.integers(0, 9, config["n"])
+            seed = int(rng.integers(2**31))
+            numpy_impl.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)
+            streams = (None, None)
+            if own:
+                streams = numpy_impl.Generator().manual_seed(1), torch.Generator().manual_seed(1)
+            loader, other = self.pair(config, x, y, streams)
+            log.require(len(loader) == len(other), f"{config}: {len(loader)}, not {len(other)}")
+            watched = (
+                streams if own else (numpy_impl.random.default_generator, torch.default_generator)
+            )
+            for passes in range(3):
+                it, it2 = iter(loader), iter(other)
+                log.require(stands_alike(*watched), f"{config}: streams part when a pass starts")
+                for _ in range(len(other) + 1 if passes < 2 else 1):
+                    a, b = next(it, None), next(it2, None)
+                    same = (a is None) == (b is None)
+                    if a is not None and b is not None:
+                        pairs = list(zip(a, b, strict=True))
+                        same = all(np.array_equal(p, q.numpy()) for p, q in pairs)
+                        same = same and all(str(p.dtype) == str(q.dtype)[6:] for p, q in pairs)
+                    log.require(same, f"{config}, pass {passes}: {a}, torch {b}")
+                    log.require(stands_alike(*watched), f"{config}, pass {passes}: streams part")
+
+
+class TestDataLoader(LoaderParity):
+    numpy, torch = ours.DataLoader, theirs.DataLoader
+    mistakes = {
+        "no worker seed drawn": NoWorkerSeed,
+        "no second permutation drawn": NoSecondPermutation,
+        "shuffled by NumPy": NumPysPermutation,
+        "short last batch kept": ShortBatchKept,
+    }
+
+    def pair(self, config, x, y, generators):
+        config = {k: v for k, v in config.items() if k != "n"}
+        tensors = torch.from_numpy(x.copy()), torch.from_numpy(y.copy())
+        return (
+            type(self).numpy(ours.TensorDataset(x, y), generator=generators[0], **config),
+            theirs.DataLoader(theirs.TensorDataset(*tensors), generator=generators[1], **config),
+        )
+
+    def check_a_batch_is_a_copy(self, log, rng):
+        x = rng.standard_normal((6, 2))
+        for (batch,) in type(self).numpy(ours.TensorDataset(x), 3):
+            log.require(not np.shares_memory(batch, x), "a batch shares the dataset's memory")
+
+    def check_bad_settings_are_refused_as_torchs_are(self, log, rng):
+        pairs = [
+            (type(self).numpy, ours.TensorDataset(np.zeros(3)), ours.TensorDataset(np.zeros(0))),
+            (
+                theirs.DataLoader,
+                theirs.TensorDataset(torch.zeros(3)),
+                theirs.TensorDataset(torch.zeros(0)),
+            ),
+        ]
+        for loader, full, empty in pairs:
+            for size in (0, -1, 2.0, "3", True):
+                log.require(
+                    raises(lambda n=size: loader(full, n)), f"{loader}: batch_size={size!r}"
+                )
+            log.require(raises(lambda: loader(full, drop_last=1)), f"{loader}: drop_last=1")
+            log.require(
+                raises(lambda: list(loader(full, shuffle=True, generator=7))), f"{loader}: 7"
+            )
+            log.require(
+                raises(lambda: loader(empty, 2, shuffle=True)), f"{loader}: nothing to shuffle"
+            )
+            log.require(list(loader(empty, 2)) == [], f"{loader}: an empty set has batches")
+
+
+class TestBatches(LoaderParity):
+    numpy, torch = ours.batches, theirs.batches
+    mistakes = {
+        "no shuffle": lambda *tensors, shuffle=False, **config: ours.batches(*tensors, **config)
+    }
+
+    def pair(self, config, x, y, generators):
+        config = {k: v for k, v in config.items() if k != "n"}
+        tensors = torch.from_numpy(x.copy()), torch.from_numpy(y.copy())
+        return (
+            type(self).numpy(x, y, generator=generators[0], **config),
+            theirs.batches(*tensors, generator=generators[1], **config),
+        )
+
+    def check_the_fast_loader_of_torch_keeps_the_slow_ones_order(self, log, rng):
+        x = torch.arange(11)
+        for config in grid(batch_size=[2, 11], shuffle=[False, True], drop_last=[False, True]):
+            for generator in (None, torch.Generator()):
+                found = []
+                for make in (
+                    theirs.batches,
+                    lambda x, **c: theirs.DataLoader(theirs.TensorDataset(x), **c),
+                ):
+                    (generator or torch.default_generator).manual_seed(3)
+                    loader = make(x, generator=generator, **config)
+                    found.append([batch.tolist() for _ in range(2) for (batch,) in loader])
+                log.require(found[0] == found[1], f"{config}: {found}")
+
+
+class LengthsUnchecked(ours.TensorDataset):
+    """Arrays of any length taken together."""
+
+    def __init__(self, *tensors):
+        self.tensors = tensors
+
+
+class TestTensorDataset(RuleCase):
+    numpy, torch = ours.TensorDataset, theirs.TensorDataset
+    mistakes = {"lengths unchecked": LengthsUnchecked}
+
+    def check_samples_slices_and_lists_are_torchs(self, log, rng):
+        x, y = rng.standard_normal((5, 2, 3)), rng.integers(0, 9, 5)
+        a = type(self).numpy(x, y)
+        b = theirs.TensorDataset(torch.from_numpy(x), torch.from_numpy(y))
+        log.require(len(a) == len(b) == 5 and len(a.tensors) == 2, "length")
+        for index in (0, -1, slice(1, 4), [0, 3, 3]):
+            pairs = zip(a[index], b[index], strict=True)
+            log.require(all(np.array_equal(p, q.numpy()) for p, q in pairs), f"{index}")
+        log.require(raises(lambda: a[5]) and raises(lambda: b[5]), "a sample past the end")
+
+    def check_mismatched_arrays_are_refused(self, log, rng):
+        for shapes in ([(3,), (4,)], [()]):
+            arrays = [np.zeros(s) for s in shapes]
+            log.require(raises(type(self).numpy, *arrays), f"{shapes} accepted")
+            tensors = [torch.zeros(s) for s in shapes]
+            errors = (AssertionError, IndexError)
+            log.require(raises(theirs.TensorDataset, *tensors, error=errors), f"torch: {shapes}")
+        log.require(raises(type(self).numpy), "nothing accepted")
+        log.require(raises(type(self).numpy, [1.0]), "a list accepted")
