@@ -78,10 +78,11 @@ class Generator:
     def uniform(
         self, low: float, high: float, shape: Shape = (), dtype: DTypeLike = np.float32
     ) -> Array:
-        """Uniform numbers in [low, high)."""
+        """Uniform numbers in [low, high); one that rounding takes up to high becomes low."""
         x = self.rand(shape, dtype)
         x *= high - low
         x += low
+        np.copyto(x, low, where=x == high)
         return x
 
     def normal(

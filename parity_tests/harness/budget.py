@@ -191,7 +191,8 @@ def _distance(a: Array, b: Array) -> Array:
     a, b = np.asarray(a), np.asarray(b)
     if b.dtype.kind != "f":
         return np.zeros(b.shape)
-    gap = np.abs(a.astype(np.float64) - b.astype(np.float64))
+    with np.errstate(invalid="ignore"):  # infinity from infinity
+        gap = np.abs(a.astype(np.float64) - b.astype(np.float64))
     return np.where(np.isfinite(gap), gap, 0.0)
 
 

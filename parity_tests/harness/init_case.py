@@ -1,0 +1,323 @@
+"""Initializers under parity: the same noise through both sides, then the same seed, then the law.
+
+    class TestUniform(InitializerParity):
+        numpy, torch = ours.uniform_, theirs.uniform_
+        configs = [{}, {"a": -2.0, "b": 3.0}]
+        same_seeds = True
+
+An initializer is a deterministic map of the numbers it draws. So both sides are handed the same
+normal and uniform numbers, and the maps are compared as any other function is. Where the two
+generators give equal numbers, real seeds are compared as well; and what comes out must follow the
+law that theory gives, by a test whose chance of a false alarm is known.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+from unittest import mock
+
+import numpy as np
+import torch
+
+from numpy_impl.module import Parameter
+from numpy_impl.random import Generator, default_generator
+from parity_tests.harness.bridge import to_numpy
+from parity_tests.harness.budget import Deviation, compare, deviation, jitter
+from parity_tests.harness.case import Case, Check, Log, Settings
+from parity_tests.harness.inputs import Array, Config, brief, same
+from parity_tests.harness.refusal import Refusal, says
+
+FALSE_ALARM = 1e-9  # the chance that right draws fail `law`, by theory
+
+VIEWS: dict[str, Callable[[Any], Any]] = {
+    "transposed": lambda x: x.T,
+    "strided": lambda x: x[::2, 1::3],
+    "strided and transposed": lambda x: x[::3].T,
+}
+"""Ways a matrix can be a part of another one; the same on arrays and tensors."""
+
+
+class InitializerParity(Case):
+    """A function that fills an array in place beside one that fills a tensor.
+
+    Class attributes:
+        configs: keyword arguments, one dict a configuration.
+        shapes: what is filled.
+        same_seeds: True where all draws are uniform, and so equal to torch's from one seed.
+        refusals: bad arguments; `inputs` holds the array to be filled.
+        views: True where a matrix that is part of another can be filled.
+    """
+
+    configs: ClassVar[Sequence[Config]] = ({},)
+    shapes: ClassVar[Sequence[tuple[int, ...]]] = ((3, 5), (6, 2), (4, 4), (1, 1), (3, 2, 5))
+    same_seeds: ClassVar[bool] = False
+    refusals: ClassVar[Sequence[Refusal]] = ()
+    views: ClassVar[bool] = True
+
+    # ---- what a case may override -----------------------------------------------------------
+
+    def law(self, config: Config, shape: tuple[int, ...]) -> Callable[[float], float] | None:
+        """P(number <= x) by theory, or None where the numbers are not drawn independently."""
+        return None
+
+    # ---- one filling on either side ---------------------------------------------------------
+
+    def fill(self, values: Array, config: Config, noise: Mapping[str, Array], seed: int) -> Array:
+        """The NumPy side with the noise handed in; the seed is the global generator's."""
+        default_generator.manual_seed(seed)
+        function = type(self).numpy
+        if "generator" in inspect.signature(function).parameters:
+            config = {**config, "generator": Handed(noise)}
+        return function(values, **config)
+
+    def fill_torch(
+        self, values: torch.Tensor, config: Config, noise: Mapping[str, Array], seed: int
+    ) -> torch.Tensor:
+        """The same in torch."""
+        torch.default_generator.manual_seed(seed)
+        with handed(noise):
+            return type(self).torch(values, **config)
+
+    # ---- the checks -------------------------------------------------------------------------
+
+    def checks(self, settings: Settings) -> Iterator[Check]:
+        """The same map, the same seed, the same law, in place, and nothing else."""
+        for config in self.configs:
+            text = ",".join(f"{k}={brief(v)}" for k, v in config.items())
+            for dtype in settings.dtypes:
+                name = f"agrees[{text}|{dtype}]"
+                yield Check(name, self._bind(settings, name, self._agrees, config, dtype))
+                if self.same_seeds:
+                    name = f"seed for seed[{text}|{dtype}]"
+                    yield Check(name, self._bind(settings, name, self._seeds, config, dtype))
+            if self.law(config, (1, 1)) is not None:
+                name = f"law[{text}]"
+                yield Check(name, self._bind(settings, name, self._follows, config))
+        yield Check("in place", self._bind(settings, "in place", self._in_place, self.configs[-1]))
+        if self.views:
+            yield Check("views", self._bind(settings, "views", self._views, self.configs[-1]))
+        yield Check("refusals", self._bind(settings, "refusals", self._refusals, self.configs[0]))
+        for name in self.mistakes:
+            yield Check(f"catches[{name}]", self._catches(settings, name))
+
+    def _bind(
+        self, settings: Settings, name: str, method: Callable[..., None], *args: Any
+    ) -> Callable[[Log], None]:
+        return lambda log: method(log, self.rng(settings, name), *args)
+
+    def _agrees(self, log: Log, rng: np.random.Generator, config: Config, dtype: str) -> None:
+        for shape, deviations in self._agreements(rng, config, dtype):
+            log.compare(deviations, str(shape))
+
+    def _agreements(
+        self, rng: np.random.Generator, config: Config, dtype: str
+    ) -> Iterator[tuple[tuple[int, ...], list[Deviation]]]:
+        for shape in self.shapes:
+            given = _noise(rng, math.prod(shape))
+            seed = int(rng.integers(2**31))
+
+            def ours(g: Mapping[str, Array], shape: Any = shape, seed: int = seed) -> Any:
+                values = np.full(shape, np.nan, g["normal"].dtype)
+                return {"forward values": self.fill(values, config, g, seed)}
+
+            def theirs(g: Mapping[str, Array], shape: Any = shape, seed: int = seed) -> Any:
+                values = torch.full(shape, np.nan, dtype=getattr(torch, str(g["normal"].dtype)))
+                return {"forward values": to_numpy(self.fill_torch(values, config, g, seed))}
+
+            yield shape, compare(ours, theirs, given, dtype, seed)
+
+    def _seeds(self, log: Log, rng: np.random.Generator, config: Config, dtype: str) -> None:
+        """Real generators, from one seed: equal numbers, and an equal number of them.
+
+        How far rounding may part them is measured on torch, by moving what it draws by one ulp.
+        """
+        for shape in (*self.shapes, (40, 41)):
+            seed = int(rng.integers(2**40))
+            ours, theirs = Generator().manual_seed(seed), torch.Generator().manual_seed(seed)
+            units = torch.rand(math.prod(shape), dtype=getattr(torch, dtype), generator=theirs)
+            given = {"uniform": units.numpy().copy(), "normal": np.zeros(1, dtype)}
+            near, far = (
+                self.fill_torch(torch.from_numpy(np.empty(shape, dtype)), config, noise, seed)
+                for noise in (given, jitter(given, rng))
+            )
+            y = torch.from_numpy(np.empty(shape, dtype))
+            type(self).torch(y, **config, generator=theirs.manual_seed(seed))
+            x = type(self).numpy(np.empty(shape, dtype), **config, generator=ours)
+            moved = [np.abs(to_numpy(near) - to_numpy(far))]
+            found = [deviation("forward values", x, y.numpy(), moved, dtype)]
+            log.compare(found, f"{shape} seed {seed}")
+            follow = ours.rand(1) == torch.rand(1, generator=theirs).numpy()
+            log.require(bool(follow), f"{shape}: another number of draws")
+            default_generator.manual_seed(seed)
+            again = type(self).numpy(np.empty(shape, dtype), **config)
+            log.require(same(again, x), f"{shape}: the global generator draws something else")
+
+    def _follows(self, log: Log, rng: np.random.Generator, config: Config) -> None:
+        """Dvoretzky, Kiefer, Wolfowitz, Massart: P(sup |F_n - F| > d) <= 2 exp(-2 n d^2)."""
+        shape = (100, 200)
+        law = self.law(config, shape)
+        assert law is not None
+        generator = Generator().manual_seed(int(rng.integers(2**31)))
+        x = np.empty(shape, np.float32)
+        type(self).numpy(x, **config, generator=generator)
+        n, drawn = x.size, np.sort(x, axis=None)
+        expected = np.array([law(float(v)) for v in drawn])
+        ranks = np.arange(n + 1) / n
+        gap = float(max(np.max(expected - ranks[:-1]), np.max(ranks[1:] - expected)))
+        allowed = math.sqrt(math.log(2 / FALSE_ALARM) / (2 * n))
+        log.require(gap <= allowed, f"{n} draws are {gap:.4f} from the law, allowed {allowed:.4f}")
+
+    def _in_place(self, log: Log, rng: np.random.Generator, config: Config) -> None:
+        """A Parameter or an array comes back as the very object, filled; nothing else changes."""
+        for dtype in (np.float32, np.float64):
+            parameter = Parameter(np.full(self.shapes[0], np.nan, dtype))
+            data, grad = parameter.data, np.zeros(parameter.shape, dtype)
+            parameter.grad = grad
+            for target in (parameter, data):
+                data.fill(np.nan)
+                log.require(type(self).numpy(target, **config) is target, "returns another object")
+                log.require(parameter.data is data and parameter.grad is grad, "replaced something")
+                log.require(data.dtype == dtype and not np.isnan(data).any(), "not all filled")
+                log.require(not grad.any(), "the gradient was changed")
+
+    def _views(self, log: Log, rng: np.random.Generator, config: Config) -> None:
+        """A part of a matrix: the same numbers in the same places, and nothing beside them."""
+        for name, part in VIEWS.items():
+            seed = int(rng.integers(2**31))
+
+            def ours(g: Mapping[str, Array], part: Any = part, seed: int = seed) -> Any:
+                whole = np.full((12, 7), 9.0)
+                self.fill(part(whole), config, g, seed)
+                return {"forward whole": whole}
+
+            def theirs(g: Mapping[str, Array], part: Any = part, seed: int = seed) -> Any:
+                whole = torch.full((12, 7), 9.0, dtype=torch.float64)
+                self.fill_torch(part(whole), config, g, seed)
+                return {"forward whole": to_numpy(whole)}
+
+            log.compare(compare(ours, theirs, _noise(rng, 84), "float64", seed), name)
+
+    def _refusals(self, log: Log, rng: np.random.Generator, config: Config) -> None:
+        """Bad arguments raise on both sides, say why, draw nothing and change nothing."""
+        whole, frozen = np.zeros((3, 2), np.int64), np.zeros((3, 2))
+        frozen.flags.writeable = False
+        common = [
+            Refusal(
+                config, (whole,), "int64", torch=False
+            ),  # torch can fill integers with constants
+            Refusal(config, ([[1.0, 2.0]],), "array", torch=False),  # an AttributeError there
+            Refusal(config, (frozen,), "read-only", torch=False),  # torch has no such tensors
+        ]
+        for refusal in (*self.refusals, *common):
+            given = refusal.inputs or (np.full((3, 2), 9.0),)
+            chosen = self.configs[0] if refusal.config is None else refusal.config
+            what = f"{chosen} {brief(given)}"
+            before, stands = np.copy(given[0]), default_generator.get_state()["engine"]
+            said = _complaint(lambda g=given, c=chosen: type(self).numpy(*g, **c))  # type: ignore[misc]
+            log.require(said is not None and says(said, refusal.says), f"{what}: said {said!r}")
+            after = default_generator.get_state()["engine"]
+            unmoved = same(stands["state"]["key"], after["state"]["key"])
+            unmoved &= stands["state"]["pos"] == after["state"]["pos"]
+            log.require(same(given[0], before) and unmoved, f"{what}: something changed")
+            if refusal.torch:
+                tensor = torch.from_numpy(np.array(given[0]))
+                theirs = _complaint(lambda t=tensor, c=chosen: type(self).torch(t, **c))  # type: ignore[misc]
+                log.require(theirs is not None, f"{what}: torch accepts it")
+
+    def _catches(self, settings: Settings, name: str) -> Callable[[Log], None]:
+        def run(log: Log) -> None:
+            stand_in = {"numpy": staticmethod(self.mistakes[name])}
+            wrong = type(type(self).__name__, (type(self),), stand_in)()
+            rng = self.rng(settings, name)
+            caught = any(
+                not d.passed
+                for config in self.configs
+                for _, deviations in wrong._agreements(rng, config, "float64")
+                for d in deviations
+            )
+            log.require(caught, f"the mistake {name!r} passes every comparison")
+
+        return run
+
+
+class Handed(Generator):
+    """A generator of given numbers: the next normals and uniforms, in order."""
+
+    def __init__(self, given: Mapping[str, Array]) -> None:
+        super().__init__()
+        self._next = {kind: _endless(given[kind]) for kind in ("normal", "uniform")}
+
+    def normal(self, mean: float, std: float, shape: Any = (), dtype: Any = np.float32) -> Array:
+        """The next normal numbers, times std, plus mean."""
+        x = self._take("normal", shape).astype(dtype)
+        x *= std
+        x += mean
+        return x
+
+    def uniform(self, low: float, high: float, shape: Any = (), dtype: Any = np.float32) -> Array:
+        """The next uniform numbers, stretched; no wrap at `high`, which is no smooth map."""
+        x = self.rand(shape, dtype)
+        x *= high - low
+        x += low
+        return x
+
+    def rand(self, shape: Any = (), dtype: Any = np.float32) -> Array:
+        """The next uniform numbers."""
+        return self._take("uniform", shape).astype(dtype)
+
+    def _take(self, kind: str, shape: tuple[int, ...]) -> Array:
+        taken = np.array([next(self._next[kind]) for _ in range(math.prod(shape))])
+        return taken.reshape(shape)
+
+
+@contextlib.contextmanager
+def handed(given: Mapping[str, Array]) -> Iterator[None]:
+    """In here torch's normal_ and uniform_ take the given numbers, in memory order as always."""
+    source = Handed(given)
+
+    def write(
+        tensor: torch.Tensor, numbers: Callable[..., Array], scale: float, shift: float
+    ) -> Any:
+        strides = tensor.stride()
+        order = sorted(range(tensor.ndim), key=lambda axis: -strides[axis])
+        in_memory = tensor.permute(order)
+        unit = numbers(tuple(in_memory.shape), np.float64)
+        in_memory.copy_(torch.from_numpy(unit).to(tensor.dtype) * scale + shift)
+        return tensor
+
+    def normal_(tensor: Any, mean: float = 0, std: float = 1, *, generator: Any = None) -> Any:
+        def numbers(shape: Any, dtype: Any) -> Array:
+            return source.normal(0.0, 1.0, shape, dtype)
+
+        return write(tensor, numbers, std, mean)
+
+    def uniform_(tensor: Any, a: float = 0, b: float = 1, *, generator: Any = None) -> Any:
+        return write(tensor, source.rand, b - a, a)
+
+    with (
+        mock.patch.object(torch.Tensor, "normal_", normal_),
+        mock.patch.object(torch.Tensor, "uniform_", uniform_),
+    ):
+        yield
+
+
+def _noise(rng: np.random.Generator, n: int) -> dict[str, Array]:
+    """Enough numbers for the rounds of a rejection, too."""
+    return {"normal": rng.standard_normal(40 * n + 40), "uniform": rng.random(80 * n + 80)}
+
+
+def _endless(numbers: Array) -> Iterator[Any]:
+    while True:
+        yield from numbers
+
+
+def _complaint(call: Callable[[], Any]) -> str | None:
+    try:
+        call()
+    except (ArithmeticError, TypeError, ValueError, RuntimeError) as error:
+        return str(error)
+    return None

@@ -1,0 +1,122 @@
+"""init_weights: which layers it touches, with which spread, in which order it draws."""
+
+from functools import partial
+
+import numpy as np
+import torch
+from torch import nn as torch_nn
+
+from numpy_impl import nn
+from numpy_impl.initialization import by_activation as ours
+from numpy_impl.initialization import fan
+from numpy_impl.layers import Linear
+from parity_tests.harness import Case, Check
+from parity_tests.harness.bridge import to_numpy
+from parity_tests.harness.budget import compare
+from parity_tests.harness.init_case import Handed, handed
+from parity_tests.harness.refusal import raises
+from torch_impl.initialization import by_activation as theirs
+
+ACTIVATIONS = ("relu", "leaky_relu", "sigmoid", "tanh", "identity")
+
+
+def gain_one(module, activation="relu", generator=None):
+    for layer in module.modules():
+        if isinstance(layer, Linear):
+            fan.kaiming_normal_(layer.weight, nonlinearity="linear", generator=generator)
+            if layer.bias is not None:
+                layer.bias.data.fill(0)
+    return module
+
+
+def bias_left(module, activation="relu", generator=None):
+    kept = [m.bias.data.copy() for m in module.modules() if getattr(m, "bias", None) is not None]
+    ours.init_weights(module, activation, generator)
+    found = [m.bias.data for m in module.modules() if getattr(m, "bias", None) is not None]
+    for bias, old in zip(found, kept):
+        bias[...] = old
+    return module
+
+
+class Norm(nn.Module):
+    """Parameters that are not a Linear's."""
+
+    def __init__(self):
+        self.weight, self.bias = nn.Parameter(np.full(5, 2.0)), nn.Parameter(np.full(5, 3.0))
+
+
+class TorchNorm(torch_nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = torch_nn.Parameter(torch.full((5,), 2.0))
+        self.bias = torch_nn.Parameter(torch.full((5,), 3.0))
+
+
+def network(side, linear, norm):
+    return side.Sequential(
+        linear(7, 5), norm(), side.Sequential(linear(5, 5, bias=False), linear(5, 3))
+    )
+
+
+class TestInitWeights(Case):
+    numpy, torch = ours.init_weights, theirs.init_weights
+    mistakes = {"gain 1": gain_one, "bias left": bias_left}
+
+    def checks(self, settings):
+        for activation in ACTIVATIONS:
+            for dtype in settings.dtypes:
+                name = f"agrees[{activation}|{dtype}]"
+                yield Check(name, partial(self._agrees, settings, activation, dtype))
+        yield Check("refusals", self._refusals)
+        yield Check("one Linear alone", self._alone)
+        for name, wrong in self.mistakes.items():
+            yield Check(f"catches[{name}]", partial(self._catches, settings, wrong))
+
+    def _agrees(self, settings, activation, dtype, log):
+        log.compare(self._compare(settings, activation, dtype), activation)
+
+    def _compare(self, settings, activation, dtype):
+        rng = self.rng(settings, activation)
+        given = {"normal": rng.standard_normal(100), "uniform": rng.random(100)}
+        given["bias"] = rng.standard_normal(5)
+
+        def our_side(g):
+            model = network(nn, Linear, Norm).to(g["normal"].dtype)
+            model[0].bias.data[...] = g["bias"]
+            assert type(self).numpy(model, activation, Handed(g)) is model
+            return {f"forward {k}": v for k, v in model.state_dict().items()}
+
+        def their_side(g):
+            model = network(torch_nn, torch_nn.Linear, TorchNorm)
+            model = model.to(getattr(torch, str(g["normal"].dtype)))
+            with torch.no_grad():
+                model[0].bias.copy_(torch.from_numpy(g["bias"]))
+            with handed(g):
+                assert type(self).torch(model, activation) is model
+            return {f"forward {k}": v for k, v in to_numpy(dict(model.state_dict())).items()}
+
+        return compare(our_side, their_side, given, dtype)
+
+    def _catches(self, settings, wrong, log):
+        other = type("Wrong", (type(self),), {"numpy": staticmethod(wrong)})()
+        found = other._compare(settings, "relu", "float64")
+        log.require(any(not d.passed for d in found), "passes every comparison")
+
+    def _refusals(self, log):
+        for init, layer in (
+            (type(self).numpy, Linear(3, 2)),
+            (type(self).torch, torch_nn.Linear(3, 2)),
+        ):
+            before = layer.weight.data.tolist()
+            log.require(raises(init, layer, "gelu", error=ValueError), "gelu was accepted")
+            log.require(layer.weight.data.tolist() == before, "weights changed")
+
+    def _alone(self, log):
+        """A Linear is a model, too, and apply reaches every one."""
+        layer = type(self).numpy(Linear(50, 40), "tanh")
+        biases = [p.data for k, p in layer.named_parameters() if k == "bias"]
+        log.require(not any(bias.any() for bias in biases), "the bias is not zero")
+        model = nn.Sequential(Linear(2, 3), nn.Sequential(Linear(3, 4)))
+        model.apply(type(self).numpy)
+        biases = [p.data for k, p in model.named_parameters() if k.endswith("bias")]
+        log.require(not any(bias.any() for bias in biases), "apply missed one")

@@ -1,0 +1,43 @@
+"""constant_, ones_, zeros_ and eye_."""
+
+import numpy as np
+
+from numpy_impl.initialization import constant as ours
+from parity_tests.harness import InitializerParity, Refusal, grid
+from torch_impl.initialization import constant as theirs
+
+EVERY_SHAPE = ((), (4,), (0, 3), (3, 5), (5, 3), (3, 2, 5))
+
+
+class TestConstant(InitializerParity):
+    numpy, torch = ours.constant_, theirs.constant_
+    configs = grid(val=[0, -1.5, 3, True, np.float64(0.1), np.nan, np.inf, 1e-320])
+    shapes = EVERY_SHAPE
+    refusals = [
+        Refusal({"val": "1"}, says="number, got '1'"),
+        Refusal({"val": None}, says="number, got None"),
+        Refusal({"val": [1.0]}, says=r"number, got \[1.0\]"),
+        Refusal({"val": 1j}, says="number"),
+        Refusal({"val": 1e39}, (np.zeros(3, np.float32),), "range of float32"),
+    ]
+
+
+class TestOnes(InitializerParity):
+    numpy, torch = ours.ones_, theirs.ones_
+    shapes = EVERY_SHAPE
+    mistakes = {"filled with zeros": ours.zeros_}
+
+
+class TestZeros(InitializerParity):
+    numpy, torch = ours.zeros_, theirs.zeros_
+    shapes = EVERY_SHAPE
+
+
+class TestEye(InitializerParity):
+    numpy, torch = ours.eye_, theirs.eye_
+    shapes = ((3, 5), (5, 3), (4, 4), (1, 1), (0, 3), (3, 0))
+    refusals = [
+        Refusal({}, (np.zeros(3),), r"2 dimensions, got shape \(3,\)"),
+        Refusal({}, (np.zeros((3, 3, 3)),), "2 dimensions"),
+    ]
+    mistakes = {"ones everywhere": ours.ones_}

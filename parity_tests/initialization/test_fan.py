@@ -1,0 +1,200 @@
+"""Xavier and Kaiming, and the gains in them."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from numpy_impl import Generator
+from numpy_impl.initialization import fan as ours
+from numpy_impl.initialization.uniform_normal import normal_, uniform_
+from numpy_impl.layers import Linear
+from parity_tests.harness import Case, Check, InitializerParity, Refusal, grid
+from parity_tests.harness.refusal import raises
+from torch_impl.initialization import fan as theirs
+
+SHAPES = ((3, 5), (6, 2), (1, 1), (2, 3, 4, 5))
+TOO_FLAT = [
+    Refusal({}, (np.zeros(3),), r"2 or more dimensions, got shape \(3,\)"),
+    Refusal({}, (np.zeros(()),), "dimensions"),
+]
+KAIMING = [
+    {},
+    *grid(mode=["fan_in", "FAN_OUT"], nonlinearity=["relu", "tanh"]),
+    *grid(a=[0.2, math.sqrt(5), -1, 0]),
+    {"a": 0.3, "mode": "fan_out", "nonlinearity": "leaky_relu"},
+]
+KAIMING_REFUSALS = [
+    *TOO_FLAT,
+    Refusal({"mode": "fan_avg"}, says="fan_in or fan_out, got 'fan_avg'"),
+    Refusal({"nonlinearity": "gelu"}, says="one of linear, .*got 'gelu'"),
+    Refusal({"a": "x"}, says="slope must be a number, got 'x'"),
+    Refusal({"a": True}, says="slope must be a number, got True"),
+    Refusal({"a": math.nan}, says="nan"),
+]
+
+
+def law_of(std, uniform):
+    if uniform:
+        bound = math.sqrt(3) * std
+        return lambda x: min(max((x + bound) / (2 * bound), 0.0), 1.0)
+    return lambda x: (1 + math.erf(x / std / math.sqrt(2))) / 2
+
+
+def xavier_law(config, shape, uniform):
+    return law_of(config.get("gain", 1.0) * math.sqrt(2 / sum(shape)), uniform)
+
+
+def kaiming_law(config, shape, uniform):
+    if config.get("nonlinearity", "leaky_relu") not in ("relu", "leaky_relu"):
+        return None
+    slope = 0 if config.get("nonlinearity") == "relu" else config.get("a", 0)
+    fan = shape["fan_out fan_in".split().index(config.get("mode", "fan_in").lower())]
+    return law_of(math.sqrt(2 / (1 + slope**2) / fan), uniform)
+
+
+def std_as_bound(tensor, gain=1.0, generator=None):
+    std = gain * math.sqrt(2 / (tensor.shape[0] + tensor.shape[1]))
+    return uniform_(tensor, -std, std, generator)
+
+
+def no_gain(tensor, gain=1.0, generator=None):
+    return ours.xavier_normal_(tensor, 1.0, generator)
+
+
+def no_field_uniform(tensor, gain=1.0, generator=None):
+    bound = gain * math.sqrt(6 / (tensor.shape[0] + tensor.shape[1]))
+    return uniform_(tensor, -bound, bound, generator)
+
+
+def fans_swapped(fill):
+    other = {"fan_in": "fan_out", "fan_out": "fan_in"}
+
+    def wrong(tensor, a=0, mode="fan_in", nonlinearity="leaky_relu", generator=None):
+        return fill(tensor, a, other[mode.lower()], nonlinearity, generator)
+
+    return wrong
+
+
+def gain_one(tensor, a=0, mode="fan_in", nonlinearity="leaky_relu", generator=None):
+    return ours.kaiming_normal_(tensor, 0, mode, "linear", generator)
+
+
+def slope_ignored(tensor, a=0, mode="fan_in", nonlinearity="leaky_relu", generator=None):
+    return ours.kaiming_uniform_(tensor, 0, mode, nonlinearity, generator)
+
+
+def bound_as_std(tensor, a=0, mode="fan_in", nonlinearity="leaky_relu", generator=None):
+    std = ours.calculate_gain(nonlinearity, a) / math.sqrt(np.prod(tensor.shape[1:]))
+    return uniform_(tensor, -std, std, generator)
+
+
+def averaged_fans(tensor, a=0, mode="fan_in", nonlinearity="leaky_relu", generator=None):
+    gain = ours.calculate_gain(nonlinearity, a)
+    return normal_(tensor, 0, gain * math.sqrt(2 / sum(tensor.shape[:2])), generator)
+
+
+class TestXavierUniform(InitializerParity):
+    numpy, torch = ours.xavier_uniform_, theirs.xavier_uniform_
+    configs = grid(gain=[1.0, 5 / 3, 0])
+    shapes = (*SHAPES, (0, 3))
+    same_seeds = True
+    refusals = [
+        *TOO_FLAT,
+        Refusal({"gain": -1.0}, says="a <= b"),
+        Refusal({"gain": math.nan}, says="nan"),
+    ]
+    mistakes = {"std used as bound": std_as_bound, "kernel size left out": no_field_uniform}
+
+    def law(self, config, shape):
+        return xavier_law(config, shape, uniform=True) if config["gain"] else None
+
+
+class TestXavierNormal(InitializerParity):
+    numpy, torch = ours.xavier_normal_, theirs.xavier_normal_
+    configs = grid(gain=[1.0, 5 / 3, 0])
+    shapes = (*SHAPES, (3, 0))
+    refusals = [*TOO_FLAT, Refusal({"gain": -1.0}, says="std >= 0")]
+    mistakes = {"gain left out": no_gain}
+
+    def law(self, config, shape):
+        return xavier_law(config, shape, uniform=False) if config["gain"] else None
+
+
+class TestKaimingUniform(InitializerParity):
+    numpy, torch = ours.kaiming_uniform_, theirs.kaiming_uniform_
+    configs = KAIMING
+    shapes = SHAPES
+    same_seeds = True
+    refusals = KAIMING_REFUSALS
+    mistakes = {
+        "fans swapped": fans_swapped(ours.kaiming_uniform_),
+        "slope ignored": slope_ignored,
+        "std used as bound": bound_as_std,
+    }
+
+    def law(self, config, shape):
+        return kaiming_law(config, shape, uniform=True)
+
+
+class TestKaimingNormal(InitializerParity):
+    numpy, torch = ours.kaiming_normal_, theirs.kaiming_normal_
+    configs = KAIMING
+    shapes = SHAPES
+    refusals = KAIMING_REFUSALS
+    mistakes = {
+        "fans swapped": fans_swapped(ours.kaiming_normal_),
+        "gain 1": gain_one,
+        "Glorot's fan": averaged_fans,
+    }
+
+    def law(self, config, shape):
+        return kaiming_law(config, shape, uniform=False)
+
+
+class TestCalculateGain(Case):
+    numpy, torch = ours.calculate_gain, theirs.calculate_gain
+
+    def checks(self, settings):
+        yield Check("gains without a parameter", self._fixed)
+        yield Check("leaky_relu", lambda log: self._equal(log, "leaky_relu", None, 0, 1, 0.2, -3.5))
+        yield Check("refusals", self._refusals)
+
+    def _fixed(self, log):
+        convolutions = ("conv1d", "conv2d", "conv3d", "conv_transpose2d", "conv_transpose3d")
+        for name in ("linear", *convolutions, "sigmoid", "tanh", "relu", "selu"):
+            self._equal(log, name, None, 0.2, "ignored")
+
+    def _equal(self, log, name, *params):
+        for param in params:
+            ours_, theirs_ = type(self).numpy(name, param), type(self).torch(name, param)
+            log.require(ours_ == theirs_, f"{name}, {param}: {ours_!r}, torch {theirs_!r}")
+
+    def _refusals(self, log):
+        for args in (("gelu",), ("ReLU",), (None,), ("leaky_relu", True), ("leaky_relu", "0.1")):
+            for gain in (type(self).numpy, type(self).torch):
+                log.require(raises(gain, *args, error=ValueError), f"{gain} takes {args}")
+
+
+@pytest.mark.parametrize("name", ["kaiming_uniform_", "kaiming_normal_"])
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (0,)])
+def test_kaiming_warns_that_there_is_nothing_to_fill(name, shape):
+    with pytest.warns(UserWarning, match="nothing to fill"):
+        assert getattr(ours, name)(np.zeros(shape)).shape == shape
+    with pytest.warns(UserWarning, match="zero-element"):
+        getattr(theirs, name)(torch.zeros(shape))
+
+
+def test_xavier_with_no_fans_divides_by_zero_on_both_sides():
+    with pytest.raises(ZeroDivisionError):
+        ours.xavier_normal_(np.zeros((0, 0)))
+    with pytest.raises(ZeroDivisionError):
+        theirs.xavier_normal_(torch.zeros(0, 0))
+
+
+def test_linear_starts_like_kaiming_with_a_slope_of_root_five():
+    linear = Linear(7, 5, generator=Generator().manual_seed(1))
+    weight = np.zeros((5, 7), np.float32)
+    ours.kaiming_uniform_(weight, a=math.sqrt(5), generator=Generator().manual_seed(1))
+    np.testing.assert_allclose(weight, linear.weight.data, rtol=0, atol=1e-7)

@@ -1,0 +1,58 @@
+"""orthogonal_, from the same normal matrix on both sides."""
+
+import numpy as np
+
+from numpy_impl.initialization import orthogonal as ours
+from numpy_impl.random import default_generator
+from parity_tests.harness import InitializerParity, Refusal, grid
+from torch_impl.initialization import orthogonal as theirs
+
+
+def signs_left(tensor, gain=1, generator=None):
+    """Q as LAPACK returns it."""
+    if not tensor.size:
+        return tensor
+    rows, columns = len(tensor), tensor.size // len(tensor)
+    z = (generator or default_generator).normal(0, 1, (rows, columns), tensor.dtype)
+    q, _ = np.linalg.qr(z.T if rows < columns else z)
+    tensor[...] = gain * (q.T if rows < columns else q).reshape(tensor.shape)
+    return tensor
+
+
+def wide_not_transposed(tensor, gain=1, generator=None):
+    """A wide matrix from a tall draw of its own, rather than the transpose of this one."""
+    if not tensor.size:
+        return tensor
+    rows, columns = len(tensor), tensor.size // len(tensor)
+    shape = (max(rows, columns), min(rows, columns))
+    z = (generator or default_generator).normal(0, 1, shape, tensor.dtype)
+    q, r = np.linalg.qr(z)
+    q *= np.sign(np.diag(r))
+    tensor[...] = gain * (q.T if rows < columns else q).reshape(tensor.shape)
+    return tensor
+
+
+def gain_squared(tensor, gain=1, generator=None):
+    return ours.orthogonal_(tensor, gain * gain, generator)
+
+
+class TestOrthogonal(InitializerParity):
+    numpy, torch = ours.orthogonal_, theirs.orthogonal_
+    configs = grid(gain=[1, -0.5, 0, 5 / 3])
+    shapes = ((3, 5), (6, 2), (4, 4), (1, 1), (1, 7), (2, 3, 4), (0, 3), (17, 9))
+    refusals = [
+        Refusal({}, (np.zeros(3),), r"2 or more dimensions, got shape \(3,\)"),
+        Refusal({}, (np.zeros(()),), "dimensions"),
+    ]
+    mistakes = {
+        "signs left as they come": signs_left,
+        "wide drawn tall": wide_not_transposed,
+        "gain squared": gain_squared,
+    }
+
+
+def test_the_shorter_side_is_orthonormal():
+    for shape in ((30, 50), (50, 30), (40, 40)):
+        weight = ours.orthogonal_(np.zeros(shape), 2.0)
+        gram = weight @ weight.T if shape[0] < shape[1] else weight.T @ weight
+        np.testing.assert_allclose(gram, 4 * np.eye(len(gram)), atol=1e-13)

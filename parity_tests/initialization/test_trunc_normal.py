@@ -1,0 +1,71 @@
+"""trunc_normal_: both ways of drawing it."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from numpy_impl.initialization import trunc_normal as ours
+from numpy_impl.initialization.uniform_normal import normal_
+from parity_tests.harness import InitializerParity, Refusal
+from torch_impl.initialization import trunc_normal as theirs
+
+
+def clipped(tensor, mean=0.0, std=1.0, a=-2.0, b=2.0, generator=None):
+    """The tails piled up on the bounds instead of drawn again."""
+    np.clip(normal_(tensor, mean, std, generator), a, b, out=tensor)
+    return tensor
+
+
+def bounds_in_std(tensor, mean=0.0, std=1.0, a=-2.0, b=2.0, generator=None):
+    """a and b counted in std from the mean, as TensorFlow does."""
+    return ours.trunc_normal_(tensor, mean, std, mean + a * std, mean + b * std, generator)
+
+
+class TestTruncNormal(InitializerParity):
+    numpy, torch = ours.trunc_normal_, theirs.trunc_normal_
+    configs = [
+        {},
+        {"std": 0.02},
+        {"mean": 0.5, "std": 2.0, "a": -1.0, "b": 1.5},  # 0.46 of the normal: drawn again
+        {"a": -np.inf, "b": np.inf},
+        {"a": 0.3, "b": 0.9},  # 0.2 of it: thinned, the mode at the edge
+        {"mean": 3.0, "std": 0.5},  # a tail
+        {"mean": 1.0, "std": 2.0, "a": 0.9, "b": 1.1},  # thinned around the mean
+        {"a": 1.0, "b": 1.0},
+    ]
+    shapes = ((3, 5), (7,), (), (0, 3), (2, 3, 2))
+    refusals = [
+        Refusal({"std": 0.0}, says="std > 0, got 0.0"),
+        Refusal({"std": -1.0}, says="std > 0", torch=False),  # torch then draws as for +1 at times
+        Refusal({"a": 2.0, "b": -2.0}, says="a=2.0 and b=-2.0"),
+        Refusal({"a": np.nan}, says="finite"),
+    ]
+    mistakes = {"clipped": clipped, "bounds in std": bounds_in_std}
+
+    def law(self, config, shape):
+        mean, std = config.get("mean", 0.0), config.get("std", 1.0)
+        a, b = config.get("a", -2.0), config.get("b", 2.0)
+
+        def below(x):
+            return (1 + math.erf((x - mean) / std / math.sqrt(2))) / 2
+
+        if a == b:
+            return None
+        return lambda x: min(max((below(x) - below(a)) / (below(b) - below(a)), 0.0), 1.0)
+
+
+@pytest.mark.parametrize("mean", [4.001, -4.001])
+def test_a_mean_far_outside_warns_on_both_sides(mean):
+    with pytest.warns(UserWarning, match="more than 2 std from"):
+        ours.trunc_normal_(np.zeros(3), mean)
+    with pytest.warns(UserWarning, match="more than 2 std from"):
+        theirs.trunc_normal_(torch.zeros(3), mean)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_nothing_lies_outside_the_bounds(dtype):
+    for a, b in ((-0.1, 0.7), (-2.0, 2.0), (1.5, 2.0)):
+        x = ours.trunc_normal_(np.zeros(10_000, dtype), 0.0, 1.0, a, b)
+        assert dtype(a) <= x.min() and x.max() <= dtype(b)

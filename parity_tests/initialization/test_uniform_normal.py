@@ -1,0 +1,84 @@
+"""uniform_ and normal_: the draws themselves."""
+
+import math
+
+import numpy as np
+
+from numpy_impl.initialization import uniform_normal as ours
+from numpy_impl.random import default_generator
+from parity_tests.harness import InitializerParity, Refusal
+from torch_impl.initialization import uniform_normal as theirs
+
+SHAPES = ((3, 5), (7,), (), (0, 3), (4, 4), (3, 2, 5))
+
+
+def bound_taken_as_std(tensor, a=0.0, b=1.0, generator=None):
+    """The range stretched until its std is what was meant as its bound."""
+    middle, half = (a + b) / 2, (b - a) / 2
+    half *= math.sqrt(3)
+    return ours.uniform_(tensor, middle - half, middle + half, generator)
+
+
+def variance_taken_as_std(tensor, mean=0.0, std=1.0, generator=None):
+    """N(mean, x) read as in papers, where x is the variance."""
+    return ours.normal_(tensor, mean, math.sqrt(std), generator)
+
+
+def in_logical_order(tensor, a=0.0, b=1.0, generator=None):
+    """A view filled row by row instead of in the order of its memory."""
+    tensor[...] = (generator or default_generator).uniform(a, b, tensor.shape, tensor.dtype)
+    return tensor
+
+
+class TestUniform(InitializerParity):
+    numpy, torch = ours.uniform_, theirs.uniform_
+    configs = [
+        {},
+        {"a": -0.3, "b": 0.3},
+        {"a": 2.0, "b": 2.0},
+        {"a": 1e4, "b": 1e4 + 1},
+        {"a": -1.0, "b": 4},
+    ]
+    shapes = SHAPES
+    same_seeds = True
+    refusals = [
+        Refusal({"a": 2.0}, says="a=2.0 and b=1.0"),
+        Refusal({"a": np.nan}, says="finite"),
+        Refusal({"b": np.inf}, says="finite"),
+        Refusal({"a": -3e38, "b": 3e38}, (np.zeros(3, np.float32),), "finite in float32"),
+        Refusal({"b": 1e39}, (np.zeros(3, np.float32),), "finite in float32"),
+    ]
+    mistakes = {"bound taken as std": bound_taken_as_std}
+
+    def law(self, config, shape):
+        a, b = config.get("a", 0.0), config.get("b", 1.0)
+        return (lambda x: min(max((x - a) / (b - a), 0.0), 1.0)) if a == -1 else None
+
+    def test_order_of_memory_is_told_from_order_of_rows(self):
+        from parity_tests.harness import Log, Settings
+
+        wrong = type("Wrong", (type(self),), {"numpy": staticmethod(in_logical_order)})()
+        check = next(c for c in wrong.checks(Settings()) if c.name == "views")
+        log = Log()
+        check.run(log)
+        assert log.failures
+
+
+class TestNormal(InitializerParity):
+    numpy, torch = ours.normal_, theirs.normal_
+    configs = [{}, {"mean": -3.0, "std": 0.02}, {"std": 0}, {"mean": 1e4}]
+    shapes = SHAPES
+    refusals = [
+        Refusal({"std": -1.0}, says="std >= 0, got -1.0"),
+        Refusal({"std": np.nan}, says="std >= 0, got nan"),
+        Refusal({"std": -1.0}, (np.zeros((0, 3)),), "std >= 0"),
+    ]
+    mistakes = {"variance taken as std": variance_taken_as_std}
+
+    def law(self, config, shape):
+        mean, std = config.get("mean", 0.0), config.get("std", 1.0)
+        return (
+            (lambda x: (1 + math.erf((x - mean) / std / math.sqrt(2))) / 2)
+            if std and mean < 1e4
+            else None
+        )
