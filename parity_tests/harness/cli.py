@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import difflib
 import importlib.metadata
 import os
@@ -11,18 +10,19 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from parity_tests.harness import discovery, report, runner, table
+from parity_tests.harness import discovery, runner, table
 from parity_tests.harness.case import Settings
 from parity_tests.harness.machine import machine
-from parity_tests.harness.results import Outcome, Run, Technique
+from parity_tests.harness.results import CheckResult, Outcome, Run, Technique
 
 DTYPES = ("float64", "float32")
+MISUSED = 2
 INTERRUPTED = 128 + signal.SIGINT
 
 
@@ -106,70 +106,78 @@ def _jobs(text: str) -> int:
 
 def _run(args: argparse.Namespace, suite: str) -> int:
     settings = Settings(args.seed, (args.dtype,) if args.dtype else DTYPES, args.quick)
-    techniques = _chosen(suite, settings, args.names)
-    if techniques is None:
-        return 2
-    run = _execute(techniques, settings, args.jobs)
-    run.command = shlex.join(["parity", "run", *args.names])
-    paint = table.painter(sys.stdout)
-    print(table.results_table(run, paint))
-    print(f"\n{table.legend(run)}")
-    if run.failed:
-        print(f"\n{table.failures(run, paint)}")
-    print(f"\n{table.summary(run, paint)}")
+    run = Run(settings, [], jobs=args.jobs, command=shlex.join(["parity", "run", *args.names]))
+    started = time.perf_counter()
+    try:
+        with runner.workers(args.jobs) as pool:
+            known = pool.submit(discovery.discover, suite, settings)
+            where = pool.submit(machine)
+            run.outcomes = [Outcome(t) for t in _chosen(known.result(), args.names)]
+            run.machine = where.result()
+            _follow(run, runner.run(pool, [o.technique for o in run.outcomes], settings))
+    except LookupError as error:
+        print(f"parity: {error.args[0]}", file=sys.stderr)
+        return MISUSED
+    except KeyboardInterrupt:
+        run.interrupted = True
+    run.seconds = time.perf_counter() - started
+    if run.outcomes:
+        _print(run)
     if run.interrupted:
         return INTERRUPTED
     if not args.no_report:
+        from parity_tests.harness import report  # brings matplotlib, which the table can do without
+
         try:
             written = report.write(run, args.output)
         except OSError as error:
             sys.stdout.flush()
             print(f"parity: cannot write the report: {error}", file=sys.stderr)
-            return 2
+            return MISUSED
         print(f"\nReport: {written}")
     return 1 if run.failed else 0
 
 
-def _execute(techniques: list[Technique], settings: Settings, jobs: int) -> Run:
-    started = time.perf_counter()
-    outcomes = {t: Outcome(t) for t in techniques}
-    run = Run(settings, list(outcomes.values()), jobs=jobs, machine=machine())
-    total = sum(len(t.checks) for t in techniques)
-    bar = tqdm(total=total, unit="check", desc="parity", leave=False, disable=None, smoothing=0)
-    try:
-        with bar, contextlib.closing(runner.run(techniques, settings, jobs)) as results:
-            for technique, i, result in results:
-                outcomes[technique].found[i] = result
-                bar.set_description(f"{technique.name:<20.20}", refresh=False)
-                bar.update()
-    except KeyboardInterrupt:
-        run.interrupted = True
-    run.seconds = time.perf_counter() - started
-    return run
+def _follow(run: Run, results: Iterator[tuple[Technique, int, CheckResult]]) -> None:
+    """Take results in as they come, with a progress bar where somebody watches."""
+    outcomes = {o.technique: o for o in run.outcomes}
+    total = sum(len(t.checks) for t in outcomes)
+    with tqdm(total=total, unit="check", leave=False, disable=None, smoothing=0) as bar:
+        for technique, i, result in results:
+            outcomes[technique].found[i] = result
+            bar.set_description(f"{technique.name:<20.20}", refresh=False)
+            bar.update()
+
+
+def _print(run: Run) -> None:
+    paint = table.painter(sys.stdout)
+    parts = [table.results_table(run, paint), table.legend(), table.failures(run, paint)]
+    parts.append(table.summary(run, paint))
+    print("\n\n".join(part for part in parts if part), flush=True)
 
 
 def _list(args: argparse.Namespace, suite: str) -> int:
-    techniques = _chosen(suite, Settings(), args.names)
-    if techniques is None:
-        return 2
+    with runner.workers(1) as pool:
+        known = pool.submit(discovery.discover, suite).result()
+    try:
+        techniques = _chosen(known, args.names)
+    except LookupError as error:
+        print(f"parity: {error.args[0]}", file=sys.stderr)
+        return MISUSED
     print(table.techniques_table(techniques, table.painter(sys.stdout)))
     return 0
 
 
-def _chosen(suite: str, settings: Settings, names: Sequence[str]) -> list[Technique] | None:
-    """The techniques named; None, with the reason on stderr, where that cannot be."""
-    techniques = discovery.discover(suite, settings)
-    if not techniques:
-        print(f"parity: {suite} holds no cases", file=sys.stderr)
-        return None
+def _chosen(known: Sequence[Technique], names: Sequence[str]) -> list[Technique]:
+    """The techniques that the names mean; LookupError says which name means none, and what may."""
+    if not known:
+        raise LookupError("no cases were found")
     try:
-        return discovery.select(techniques, names)
+        return discovery.select(known, names)
     except LookupError as error:
         name = str(error.args[0])
-        print(f"parity: no chapter, technique or file is called {name!r}", file=sys.stderr)
-        known = {n.lower(): n for t in techniques for n in (t.chapter, t.stem, t.name)}
-        near = difflib.get_close_matches(name.lower(), known, n=5, cutoff=0.5)
-        near += [low for low in known if name.lower() in low and low not in near][:5]
-        hint = f"near: {', '.join(known[n] for n in near)}" if near else "`parity list` shows them"
-        print(f"  {hint}", file=sys.stderr)
-        return None
+    written = {n.lower(): n for t in known for n in (t.chapter, t.stem, t.name)}
+    near = difflib.get_close_matches(name.lower(), written, n=5, cutoff=0.5)
+    near += [low for low in written if name.lower() in low and low not in near][:5]
+    hint = f"near it: {', '.join(written[n] for n in near)}" if near else "see `parity list`"
+    raise LookupError(f"no chapter, technique or file is called {name!r}; {hint}")

@@ -9,11 +9,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import torch
 
 
 def machine() -> dict[str, str]:
     """Versions, processor and threads, as words; nothing that names the machine or its user."""
+    import torch  # loaded where the cases are, not where the table is printed
+
     return {
         "Python": f"{platform.python_version()} ({sys.implementation.name})",
         "NumPy": f"{np.__version__} with {_blas()}",

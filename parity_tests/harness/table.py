@@ -55,7 +55,7 @@ def _line(outcome: Outcome, dtypes: Sequence[str], name_width: int, paint: Paint
     return f"{line}  {paint(outcome.verdict, style)}"
 
 
-def legend(run: Run) -> str:
+def legend() -> str:
     """What the numbers mean, in four lines."""
     text = (
         "Numbers are the worst deviations in units of the budget, which is derived from rounding: "
@@ -75,10 +75,18 @@ def failures(run: Run, paint: Paint) -> str:
             head = (
                 f"{paint('FAILS', 'bad')} {paint(f'{t.chapter}/{t.name}', 'bold')}  {result.name}"
             )
-            text = textwrap.indent("\n".join(result.failures), "    ")
+            text = "\n".join(_wrapped(line) for f in result.failures for line in f.split("\n"))
             again = f"    {paint('again:', 'faint')} {run.rerun(outcome, result)}"
             blocks.append(f"{head}\n{text}\n{again}")
     return "\n\n".join(blocks)
+
+
+def _wrapped(line: str) -> str:
+    inner = "    " + " " * (len(line) - len(line.lstrip()))
+    return textwrap.fill(
+        line.strip(), 96, initial_indent=inner, subsequent_indent=f"{inner}  ",
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
 
 
 def verdict_sentence(run: Run) -> str:
@@ -108,9 +116,11 @@ def summary(run: Run, paint: Paint) -> str:
     found = run.worst()
     if found and found[1].units:
         outcome, worst, check = found
+        how = "Farthest beyond its budget" if worst.units > 1 else "Nearest to its budget"
+        where = ", ".join(text for text in (check, worst.where) if text)
         lines.append(
-            f"Nearest to its budget: {units_text(worst.units)} at {outcome.technique.name}, "
-            f"{worst.label} ({worst.dtype}), in {check}{f', {worst.where}' if worst.where else ''}."
+            f"{how}: {units_text(worst.units)} at {outcome.technique.name}, {worst.label} "
+            f"({worst.dtype}),\n  in {where}."
         )
     return "\n".join(lines)
 
