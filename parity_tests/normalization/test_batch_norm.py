@@ -1,0 +1,507 @@
+"""BatchNorm1d, BatchNorm2d, the guide's convention translated, and the layer they live in."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from numpy_impl.module import Sequential
+from numpy_impl.normalization import batch_norm as ours
+from parity_tests.harness import ModuleParity, Refusal, arrays, grid
+from parity_tests.harness.bridge import to_numpy, to_torch
+from parity_tests.harness.budget import compare
+from torch_impl.normalization import batch_norm as theirs
+
+
+def gaussian(*shape: int, seed: int = 0) -> Any:
+    """Normal numbers that depend on the shape and the seed, not on which test ran before."""
+    return np.random.default_rng([seed, *shape]).standard_normal(shape)
+
+
+def pair(num_features: int) -> tuple[Any, Any]:
+    """A BatchNorm1d of either side, in float64."""
+    return ours.BatchNorm1d(num_features).double(), theirs.BatchNorm1d(num_features).double()
+
+
+def statistics(x):
+    """Mean and biased variance of each channel, and how many numbers they come from."""
+    axes = (0, *range(2, x.ndim))
+    return x.mean(axes), x.var(axes), x.size // x.shape[1]
+
+
+def column(v, x):
+    """One number a channel, shaped to go with x."""
+    return v.reshape(-1, *[1] * (x.ndim - 2))
+
+
+class Rescaled(ours.BatchNorm1d):
+    """Training output normalised by another number than sqrt(var + eps); `root` says which."""
+
+    root: Any
+
+    def forward(self, x):
+        y = super().forward(x)
+        if not self.training or not x.size:
+            return y
+        shift = column(np.zeros(x.shape[1]) if self.bias is None else self.bias.data, x)
+        mean, var, n = statistics(x)
+        return (y - shift) * column(np.sqrt(var + self.eps) / self.root(x, var, n), x) + shift
+
+
+class UnbiasedNormalisation(Rescaled):
+    """ddof=1 in the variance."""
+
+    def root(self, x, var, n):
+        return np.sqrt(var * n / (n - 1) + self.eps)
+
+
+class EpsOutsideTheRoot(Rescaled):
+    """eps added to the standard deviation."""
+
+    def root(self, x, var, n):
+        return np.sqrt(var) + self.eps
+
+
+class OnePassVariance(Rescaled):
+    """var = <x^2> - <x>^2, whose digits cancel far from zero."""
+
+    def root(self, x, var, n):
+        axes = (0, *range(2, x.ndim))
+        return np.sqrt(np.maximum((x**2).mean(axes) - x.mean(axes) ** 2, 0) + self.eps)
+
+
+class Tracks(ours.BatchNorm1d):
+    """Another rule for the running statistics; `track` says which."""
+
+    track: Any
+
+    def forward(self, x):
+        old = [None if b is None else b.copy() for b in (self.running_mean, self.running_var)]
+        y = super().forward(x)
+        if self.training and self.running_mean is not None and x.size:
+            m = self.momentum if self.momentum is not None else 1 / int(self.num_batches_tracked)
+            self.running_mean[...], self.running_var[...] = self.track(m, *old, *statistics(x))
+        return y
+
+
+class BiasedRunningVar(Tracks):
+    """The variance tracked as it is normalised by."""
+
+    def track(self, m, old_mean, old_var, mean, var, n):
+        return (1 - m) * old_mean + m * mean, (1 - m) * old_var + m * var
+
+
+class MomentumReversed(Tracks):
+    """momentum as the share of the old value, as Keras and the guide have it."""
+
+    def track(self, m, old_mean, old_var, mean, var, n):
+        return m * old_mean + (1 - m) * mean, m * old_var + (1 - m) * var * n / (n - 1)
+
+
+class StartsAtFirstBatch(Tracks):
+    """Running statistics that begin as the first batch's, not as 0 and 1."""
+
+    def track(self, m, old_mean, old_var, mean, var, n):
+        m = 1.0 if self.num_batches_tracked == 1 else m
+        return (1 - m) * old_mean + m * mean, (1 - m) * old_var + m * var * n / (n - 1)
+
+
+class StandardDeviationTracked(Tracks):
+    """running_var holds standard deviations."""
+
+    def track(self, m, old_mean, old_var, mean, var, n):
+        return (1 - m) * old_mean + m * mean, (1 - m) * old_var + m * np.sqrt(var * n / (n - 1))
+
+
+def eps_1e_3(**config: Any) -> ours.BatchNorm1d:
+    """Keras' default."""
+    return ours.BatchNorm1d(**config | {"eps": 1e-3})
+
+
+class ConstantStatistics(ours.BatchNorm1d):
+    """Backward that holds the batch's mean and variance constant."""
+
+    def backward(self, dy):
+        a = self._saved[-1].values[4] * (1 if self.weight is None else self.weight.data)
+        super().backward(dy)
+        return dy * column(a, dy)
+
+
+class EvalUsesTheBatch(ours.BatchNorm1d):
+    """Batch statistics in eval mode too."""
+
+    def forward(self, x):
+        mode, buffers = self.training, self._own_buffers()
+        kept = [(b, b.copy()) for _, b in buffers if b is not None]
+        self.training = True
+        try:
+            y = super().forward(x)
+        finally:
+            self.training = mode
+        if not mode:
+            for live, old in kept:
+                live[...] = old
+        return y
+
+
+class AveragedParameterGradients(ours.BatchNorm1d):
+    """dweight and dbias averaged over the batch, where the sum is meant."""
+
+    def backward(self, dy):
+        dx = super().backward(dy)
+        for p in self.parameters():
+            if p.grad is not None:
+                p.grad = p.grad / max(dy.size // dy.shape[1], 1)
+        return dx
+
+
+MISTAKES: dict[str, Any] = {
+    "ddof 1 in the normalisation": UnbiasedNormalisation,
+    "running variance biased": BiasedRunningVar,
+    "momentum reversed": MomentumReversed,
+    "statistics start at the first batch": StartsAtFirstBatch,
+    "standard deviation tracked": StandardDeviationTracked,
+    "eps outside the root": EpsOutsideTheRoot,
+    "eps 1e-3": eps_1e_3,
+    "mean and var held constant in backward": ConstantStatistics,
+    "batch statistics in eval": EvalUsesTheBatch,
+    "parameter gradients averaged": AveragedParameterGradients,
+    "variance in one pass": OnePassVariance,
+}
+
+CONFIGS: list[dict[str, Any]] = [
+    {"num_features": 1, "eps": 0.1, "momentum": 0.9},
+    {"num_features": 1, "momentum": None, "track_running_stats": False},
+    {"num_features": 5, "eps": 0.1, "momentum": None, "affine": False},
+    {"num_features": 5, "affine": False, "track_running_stats": False},
+    {"num_features": 5, "momentum": None, "bias": False},
+    {"num_features": 5},
+]
+
+
+class BatchNormParity(ModuleParity):
+    """What the cases share."""
+
+    def make_state(self, rng, key, like):
+        """Also counts of batches from none on: the first batch is where conventions differ."""
+        if key.endswith("num_batches_tracked"):
+            return np.array(rng.integers(0, 3), dtype=like.dtype)
+        return super().make_state(rng, key, like)
+
+
+def refusals(*shapes: tuple[int, ...]) -> list[Refusal]:
+    """What torch refuses whatever the shape; the first shape is right but for one sample."""
+    right, *wrong = shapes
+    two, single = (2, *right[1:]), (1, *right[1:])
+    return [
+        Refusal({"num_features": -1}, says="negative"),
+        Refusal({"num_features": 2.5}, says="integer|float"),
+        Refusal({"num_features": 5}, (np.zeros(single),), "more than 1 value per channel"),
+        Refusal(
+            {"num_features": 5, "track_running_stats": False},
+            (np.zeros(single),),
+            "more than 1 value per channel",
+            training=False,
+        ),
+        Refusal({"num_features": 5, "eps": 0}, (np.zeros(two),), "eps must be positive"),
+        Refusal({"num_features": 5, "eps": -1}, (np.ones(two),), "eps must", training=False),
+        Refusal({"num_features": 4}, (np.zeros(two),), r"4.*got \(2, 5"),
+        Refusal({"num_features": 0}, (np.zeros((2, 0, *right[2:])),), "1\\+ features"),
+        *(Refusal({"num_features": 5}, (np.zeros(shape),), "expected .*D") for shape in wrong),
+    ]
+
+
+class TestBatchNorm1d(BatchNormParity):
+    numpy, torch = ours.BatchNorm1d, theirs.BatchNorm1d
+    configs = CONFIGS
+    inputs = [
+        *arrays("N num_features", N=[0, 2]),
+        *arrays("N num_features L", N=[1, 3], L=[4]),
+        *arrays("N num_features L", N=[2], L=[0, 1]),
+        *arrays("N num_features", N=[7]),
+    ]
+    refusals = refusals((1, 5), (5,), (2, 5, 3, 3))
+    mistakes = MISTAKES
+
+
+class TestBatchNorm1dOverTime(BatchNormParity):
+    numpy, torch = ours.BatchNorm1d, theirs.BatchNorm1d
+    configs = grid(num_features=[3], momentum=[0.1, None])
+    inputs = arrays("N num_features L", N=[5], L=[4])
+
+
+class TestBatchNorm2d(BatchNormParity):
+    numpy, torch = ours.BatchNorm2d, theirs.BatchNorm2d
+    configs = CONFIGS[2:]
+    inputs = [
+        *arrays("N num_features H W", N=[0, 1, 2], H=[3], W=[1]),
+        *arrays("N num_features H W", N=[2], H=[1], W=[1]),
+        *arrays("N num_features H W", N=[3], H=[2], W=[5]),
+    ]
+    refusals = refusals((1, 5, 1, 1), (2, 5), (2, 5, 3))
+    mistakes = {
+        name: type(wrong.__name__, (wrong,), {"axes": ours.BatchNorm2d.axes})
+        for name, wrong in MISTAKES.items()
+        if isinstance(wrong, type)
+    }
+
+
+GUIDE_STATE: dict[str, Any] = {
+    "num_features": 3,
+    "momentum": 0.8,
+    "epsilon": 1e-2,
+    "gamma": 1.5,
+    "beta": -0.5,
+    "running_mean": gaussian(1, 3),
+    "running_var": 1 + gaussian(1, 3) ** 2,
+}
+
+
+def untranslated(num_features: int, momentum: float = 0.9, **others: Any) -> ours.BatchNorm1d:
+    """The guide's momentum taken over as it stands."""
+    return ours.batch_norm_from_guide(num_features, 1 - momentum, **others)
+
+
+class TestBatchNormFromGuide(ModuleParity):
+    numpy, torch = ours.batch_norm_from_guide, theirs.batch_norm_from_guide
+    configs = [{"num_features": 2}, GUIDE_STATE | {"batch_size": 7}, GUIDE_STATE]
+    inputs = arrays("N num_features", N=[7])
+    refusals = [
+        Refusal({"num_features": 3, "momentum": 1.5}, says="momentum"),
+        Refusal({"num_features": 3, "running_mean": 0.0}, says="together"),
+        Refusal({"num_features": 3, "batch_size": 1}, says="batch_size"),
+    ]
+    mistakes = {"momentum taken over as it stands": untranslated}
+
+    def build(self, config, dtype):
+        return type(self).numpy(**config, dtype=dtype)
+
+    def build_torch(self, config, dtype):
+        return type(self).torch(**config, dtype=dtype)
+
+    def _given(self, rng, shape, regime, config):
+        """The state is what the translation made, not random numbers."""
+        given = super()._given(rng, shape, regime, config)
+        made = self.build(config, "float64").state_dict()
+        return given | {f"state {k}": v for k, v in made.items()}
+
+
+class TestLinearNormRelu(ModuleParity):
+    numpy, torch = ours.linear_norm_relu, theirs.linear_norm_relu
+    configs = grid(in_features=[4], out_features=[3])
+    inputs = arrays("N in_features", N=[2, 7])
+
+
+class GuideBatchNormalization:
+    """The guide's class as it is printed, but for its comments."""
+
+    def __init__(self, momentum=0.9, epsilon=1e-5):
+        self.momentum = momentum
+        self.epsilon = epsilon
+        self.running_mean = None
+        self.running_var = None
+        self.gamma = 1.0
+        self.beta = 0.0
+
+    def forward(self, X, training=True):
+        if training:
+            mean = np.mean(X, axis=0, keepdims=True)
+            var = np.var(X, axis=0, keepdims=True)
+            if self.running_mean is None:
+                self.running_mean = mean
+                self.running_var = var
+            else:
+                self.running_mean = self.momentum * self.running_mean + (1 - self.momentum) * mean
+                self.running_var = self.momentum * self.running_var + (1 - self.momentum) * var
+        else:
+            mean = self.running_mean
+            var = self.running_var
+        X_norm = (X - mean) / np.sqrt(var + self.epsilon)
+        return self.gamma * X_norm + self.beta
+
+    def settings(self):
+        return {
+            "momentum": self.momentum,
+            "epsilon": self.epsilon,
+            "gamma": self.gamma,
+            "beta": self.beta,
+            "running_mean": self.running_mean,
+            "running_var": self.running_var,
+        }
+
+
+def trained_guide(batches: int) -> GuideBatchNormalization:
+    guide = GuideBatchNormalization(momentum=0.7, epsilon=1e-3)
+    guide.gamma, guide.beta = 1.7, -0.3
+    for i in range(batches):
+        guide.forward(5 + 2 * gaussian(6, 4, seed=i))
+    return guide
+
+
+def test_the_guides_trained_class_evaluates_the_same_after_translation():
+    guide, x = trained_guide(5), gaussian(9, 4)
+    norm = ours.batch_norm_from_guide(4, **guide.settings(), dtype=np.float64).eval()
+    twin = theirs.batch_norm_from_guide(4, **guide.settings(), dtype=torch.float64).eval()
+    wanted = guide.forward(x, training=False)
+    np.testing.assert_allclose(norm(x), wanted, rtol=1e-14)
+    np.testing.assert_allclose(to_numpy(twin(to_torch(x))), wanted, rtol=1e-14)
+
+
+def test_the_guides_run_goes_on_the_same_after_translation_up_to_the_unbiased_factor():
+    guide: Any = trained_guide(1)
+    n = 6
+    norm = ours.batch_norm_from_guide(4, **guide.settings(), batch_size=n, dtype=np.float64)
+    twin: Any = theirs.batch_norm_from_guide(
+        4, **guide.settings(), batch_size=n, dtype=torch.float64
+    )
+    for i in range(4):
+        x = 3 + gaussian(n, 4, seed=10 + i)
+        wanted = guide.forward(x)
+        np.testing.assert_allclose(norm(x), wanted, rtol=1e-13)
+        np.testing.assert_allclose(to_numpy(twin(to_torch(x))), wanted, rtol=1e-13)
+        for mean, var in (
+            (norm.running_mean, norm.running_var),
+            (twin.running_mean, twin.running_var),
+        ):
+            np.testing.assert_allclose(mean, guide.running_mean[0], rtol=1e-14)
+            np.testing.assert_allclose(var, guide.running_var[0] * n / (n - 1), rtol=1e-14)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("momentum", [0.0, 0.1, 1.0, None])
+@pytest.mark.parametrize("offset", [0.0, 1e4])
+def test_statistics_after_each_of_three_batches(momentum, dtype, offset):
+    """The same layer three times in a row on batches of different sizes, from a fresh start."""
+    given = {f"batch {n}": offset + gaussian(n, 3) for n in (2, 9, 5)}
+
+    def run(build, tensors, out):
+        def found(arrays):
+            norm, seen = build(arrays), dict[str, Any]()
+            for name, x in arrays.items():
+                norm(tensors(x))
+                seen |= {f"buffer {k} after {name}": out(b).copy() for k, b in norm.named_buffers()}
+            return seen
+
+        return found
+
+    def our_norm(arrays):
+        return ours.BatchNorm1d(3, momentum=momentum, dtype=arrays["batch 2"].dtype)
+
+    def their_norm(arrays):
+        wide = arrays["batch 2"].dtype == np.float64
+        return theirs.BatchNorm1d(
+            3, momentum=momentum, dtype=torch.float64 if wide else torch.float32
+        )
+
+    found = compare(
+        run(our_norm, np.asarray, np.asarray), run(their_norm, to_torch, to_numpy), given, dtype
+    )
+    assert all(d.passed for d in found), "\n".join(map(str, found))
+
+
+def exactly(given):
+    """One training step in extended precision: a referee that is neither side."""
+    state = {k.removeprefix("state "): v.astype(np.longdouble) for k, v in given.items()}
+    x, dy = state["input 0"], state["cotangent"]
+    axes = (0, *range(2, x.ndim))
+    mean = x.mean(axes)
+    centred = x - column(mean, x)
+    var, n = (centred**2).mean(axes), x.size // x.shape[1]
+    rstd = 1 / np.sqrt(var + np.longdouble(1e-5))
+    x_hat = centred * column(rstd, x)
+    dbias, dweight = dy.sum(axes), (dy * x_hat).sum(axes)
+    dx = column(state["weight"] * rstd, x) * (
+        dy - column(dbias, x) / n - x_hat * column(dweight, x) / n
+    )
+    return {
+        "forward output": column(state["weight"], x) * x_hat + column(state["bias"], x),
+        "gradient input 0": dx,
+        "gradient weight": dweight,
+        "gradient bias": dbias,
+        "buffer running_mean": 0.9 * state["running_mean"] + 0.1 * mean,
+        "buffer running_var": 0.9 * state["running_var"] + 0.1 * var * n / (n - 1),
+    }
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(
+    "shape", [(300, 5), (700, 800), (40, 3, 4000), (9, 6, 50, 50), (3, 2, 9, 17000)]
+)
+@pytest.mark.parametrize("offset", [0.0, 1e4])
+def test_sums_over_many_blocks_are_as_exact_as_torchs(shape, dtype, offset):
+    """Against extended precision, for torch's own float64 sums are off by more than rounding."""
+    case = (TestBatchNorm1d if len(shape) < 4 else TestBatchNorm2d)()
+    config, rng = {"num_features": shape[1]}, np.random.default_rng(1)
+    state = case.build(config, dtype).state_dict()
+    given = {f"state {k}": case.make_state(rng, k, v) for k, v in state.items()}
+    # samples of different means and spreads, so that joining the blocks has work to do
+    drift = np.reshape(np.arange(shape[0]) / shape[0], (-1, *[1] * (len(shape) - 1)))
+    given["input 0"] = offset + 5 * drift + (1 + drift) * rng.standard_normal(shape)
+    given["cotangent"] = rng.standard_normal(shape)
+    given = {k: v.astype(dtype) if v.dtype.kind == "f" else v for k, v in given.items()}
+    got = case.run_numpy(given, config, "train", 0)
+    torchs = case.run_torch(given, config, "train", 0)
+    for k, truth in exactly(given).items():
+        error, measure = (np.abs(found[k] - truth).max() for found in (got, torchs))
+        allowed = 4 * measure + 4 * np.spacing(np.abs(truth).max().astype(dtype))
+        assert error <= allowed, f"{k}: off by {error:.3g}, torch by {measure:.3g}"
+
+
+@pytest.mark.parametrize("mode", [True, False])
+def test_nan_and_infinity_stay_in_their_channel_as_in_torch(mode):
+    x = np.array([[1.0, np.nan, 3.0, np.inf], [1.5, 3.0, -np.inf, np.inf], [2.0, 1.0, 0.0, 1.0]])
+    dy = gaussian(*x.shape)
+    norm, twin = (side.train(mode) for side in pair(4))
+    leaf = to_torch(x).requires_grad_()
+    y = twin(leaf)
+    y.backward(to_torch(dy))
+    np.testing.assert_allclose(norm(x), to_numpy(y), rtol=1e-14)
+    np.testing.assert_allclose(norm.backward(dy), to_numpy(leaf.grad), rtol=1e-13)
+    for k, b in norm.named_buffers():
+        np.testing.assert_allclose(
+            b, to_numpy(dict(twin.named_buffers())[k]), rtol=1e-14, err_msg=k
+        )
+    for (k, p), q in zip(norm.named_parameters(), twin.parameters(), strict=True):
+        np.testing.assert_allclose(p.grad, to_numpy(q.grad), rtol=1e-13, err_msg=k)
+
+
+def test_constant_features_become_the_bias_whatever_eps():
+    for eps in (1e-5, 1e-12):
+        norm: Any = ours.BatchNorm1d(2, eps=eps)
+        norm.bias.data[...] = 0.25, -3
+        x = np.tile(np.array([1e4, 0.1], np.float32), (9, 1))
+        np.testing.assert_allclose(norm(x), np.tile(norm.bias.data, (9, 1)), atol=1e-2)
+        np.testing.assert_array_less(-1e-12, norm.running_var)
+
+
+def test_state_dict_stays_live_through_training():
+    norm = ours.BatchNorm1d(2)
+    state = norm.state_dict()
+    norm(np.array([[1, 2], [3, 6]], np.float32))
+    assert state["num_batches_tracked"] == 1 and state["num_batches_tracked"].dtype == np.int64
+    np.testing.assert_allclose(state["running_mean"], [0.2, 0.4], rtol=1e-6)
+    np.testing.assert_allclose(state["running_var"], [1.1, 1.7], rtol=1e-6)
+    norm.reset_running_stats()
+    assert state["num_batches_tracked"] == 0 and list(state["running_var"]) == [1, 1]
+
+
+def test_tracking_switched_off_later_leaves_the_statistics():
+    norm, twin = pair(2)
+    norm.track_running_stats = twin.track_running_stats = False
+    x = gaussian(5, 2)
+    np.testing.assert_allclose(norm(x), to_numpy(twin(to_torch(x))), rtol=1e-13)
+    np.testing.assert_allclose(norm.eval()(x), to_numpy(twin.eval()(to_torch(x))), rtol=1e-13)
+    assert norm.num_batches_tracked == 0 and not norm.running_mean.any()
+
+
+def test_one_layer_twice_in_a_row_goes_back_in_order():
+    norm, twin = pair(3)
+    x, dy = gaussian(6, 3), gaussian(6, 3, seed=1)
+    norm.weight.data[...] = twin.weight.data[...] = 2.0
+    leaf = to_torch(x).requires_grad_()
+    torch.nn.Sequential(twin, twin)(leaf).backward(to_torch(dy))
+    model = Sequential(norm, norm)
+    model(x)
+    np.testing.assert_allclose(model.backward(dy), to_numpy(leaf.grad), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(norm.weight.grad, to_numpy(twin.weight.grad), rtol=1e-9)
