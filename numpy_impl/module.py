@@ -530,9 +530,9 @@ class _Numbered(Module):
         return layers[index]
 
     def __setitem__(self, index: int, module: Module) -> None:
-        old = self[index]
-        name = next(name for name, value in vars(self).items() if value is old)
-        self.register_module(name, module)
+        self[index]  # raises where there is none
+        names = [name for name, value in vars(self).items() if isinstance(value, Module)]
+        self.register_module(names[index], module)
 
     def append(self, module: Module) -> Self:
         """Put one more module at the end."""

@@ -289,3 +289,10 @@ def test_forward_hooks_see_replace_and_let_go_as_torchs_do(nn, ones):
         first.remove()
         assert not (model[0](x) == 1).any()
     assert (model[0](x) == model[0].forward(x)).all()
+
+
+@pytest.mark.parametrize("nn", [nn, torch.nn])
+def test_layers_of_a_container_can_change_places(nn):
+    net = nn.Sequential(nn.Linear(2, 2), nn.Identity())
+    net[0], net[1] = net[1], net[0]
+    assert [type(layer).__name__ for layer in net] == ["Identity", "Linear"]
