@@ -4,7 +4,7 @@ from numpy_impl.training.data import DataLoader, TensorDataset, batches
 from numpy_impl.training.history import History
 from numpy_impl.training.interrupt import interrupt_between_steps
 from numpy_impl.training.loop import evaluate, fit, predict
-from numpy_impl.training.metrics import accuracy, r2_score
+from numpy_impl.training.metrics import accuracy
 from numpy_impl.training.non_finite import NonFiniteError, find_non_finite
 from numpy_impl.training.step import train_step
 
@@ -20,6 +20,5 @@ __all__ = [
     "fit",
     "interrupt_between_steps",
     "predict",
-    "r2_score",
     "train_step",
 ]

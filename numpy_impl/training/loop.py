@@ -22,7 +22,7 @@ from numpy_impl.training.step import train_step
 __all__ = ["evaluate", "fit", "predict"]
 
 Batches = Iterable[Sequence[Array]]
-Metric = Callable[[Array, Array], float]
+Metric = Callable[[Array, Array], Any]
 
 
 def fit(
@@ -163,7 +163,7 @@ def evaluate(
             inputs, target = suspect or (inputs, target)
             layer, why = find_non_finite(model, inputs, target, criterion)
             raise NonFiniteError(f"the loss is {loss}", why, layer)
-    return loss, None if metric is None else metric(output, target)
+        return loss, None if metric is None else float(metric(output, target))
 
 
 def predict(model: Module, x: Array, batch_size: int = 1024) -> Array:

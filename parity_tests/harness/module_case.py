@@ -17,7 +17,7 @@ import torch
 
 import numpy_impl
 from parity_tests.harness.bridge import to_numpy, to_torch
-from parity_tests.harness.budget import Deviation, compare
+from parity_tests.harness.budget import JITTERS, Deviation, compare
 from parity_tests.harness.case import Case, Check, Log, Settings
 from parity_tests.harness.inputs import (
     LAYOUTS,
@@ -46,6 +46,8 @@ class ModuleParity(Case):
         refusals: bad input, in addition to what every module must refuse.
         smooth: regimes in which finite differences referee.
         aliases: True where the output may share memory with the input, as torch's does.
+        jitters: how often the reference is run an ulp away to see what rounding does; more where
+            rounding either shows or does not, as in the mean of a column of equal numbers.
     """
 
     configs: ClassVar[Sequence[Config]] = ({},)
@@ -56,6 +58,7 @@ class ModuleParity(Case):
     refusals: ClassVar[Sequence[Refusal]] = ()
     layouts: ClassVar[Mapping[str, Callable[[Array], Array]]] = LAYOUTS
     aliases: ClassVar[bool] = False
+    jitters: ClassVar[int] = JITTERS
 
     # ---- what a case may override -----------------------------------------------------------
 
@@ -145,6 +148,7 @@ class ModuleParity(Case):
                 given,
                 dtype,
                 seed,
+                jitters=self.jitters,
             )
             yield f"{shape} {regime_name}", deviations
 

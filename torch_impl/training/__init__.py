@@ -4,7 +4,7 @@ from torch_impl.training.data import DataLoader, TensorDataset, batches
 from torch_impl.training.history import History
 from torch_impl.training.interrupt import interrupt_between_steps
 from torch_impl.training.loop import evaluate, fit, predict
-from torch_impl.training.metrics import accuracy, r2_score
+from torch_impl.training.metrics import accuracy
 from torch_impl.training.non_finite import NonFiniteError, find_non_finite
 from torch_impl.training.step import train_step
 
@@ -20,6 +20,5 @@ __all__ = [
     "fit",
     "interrupt_between_steps",
     "predict",
-    "r2_score",
     "train_step",
 ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
@@ -64,10 +65,14 @@ class History:
         return cls(**copied)
 
     def to_json(self) -> str:
-        """One JSON object."""
-        return json.dumps(self.to_dict(), allow_nan=False)
+        """One JSON object; a metric that is NaN or infinite becomes null, as JSON has neither."""
+        entries = self.to_dict()
+        entries["val_metric"] = [m if math.isfinite(m) else None for m in self.val_metric]
+        return json.dumps(entries, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """The history that `to_json` wrote."""
-        return cls.from_dict(json.loads(text))
+        """The history that `to_json` wrote; null becomes NaN."""
+        history = cls.from_dict(json.loads(text))
+        history.val_metric = [math.nan if m is None else m for m in history.val_metric]
+        return history

@@ -31,7 +31,7 @@ from torch_impl.training.step import train_step
 __all__ = ["evaluate", "fit", "predict"]
 
 Batches = Iterable[Sequence[Tensor]]
-Metric = Callable[[Tensor, Tensor], float]
+Metric = Callable[[Tensor, Tensor], Any]
 
 
 def fit(
@@ -173,7 +173,7 @@ def evaluate(
             inputs, target = suspect or (inputs, target)
             layer, why = find_non_finite(model, inputs, target, criterion)
             raise NonFiniteError(f"the loss is {loss}", why, layer)
-    return loss, None if metric is None else metric(output, target)
+        return loss, None if metric is None else float(metric(output, target))
 
 
 def predict(model: nn.Module, x: Tensor, batch_size: int = 1024) -> Tensor:

@@ -1,13 +1,12 @@
-"""How good a prediction is, in numbers that people read: share right, variance explained.
+"""How good a prediction is, in a number that people read. For regression see `r2_score`.
 
-Each returns a Python float, so on a GPU each waits for it: call them once an epoch, on everything,
-as `evaluate` does, and not once a batch.
+It returns a Python float, so on a GPU it is waited for: call it once an epoch, on everything, as
+`evaluate` does, and not once a batch.
 """
 
-import torch
 from torch import Tensor
 
-__all__ = ["accuracy", "r2_score"]
+__all__ = ["accuracy"]
 
 
 def accuracy(output: Tensor, target: Tensor) -> float:
@@ -27,26 +26,3 @@ def accuracy(output: Tensor, target: Tensor) -> float:
         )
     right = (output.argmax(dim=1) == target) & ~output.isnan().any(dim=1)
     return int(right.sum()) / len(target)
-
-
-def r2_score(output: Tensor, target: Tensor) -> float:
-    """The share of the target's variance that the output explains, averaged over the columns.
-
-    1 is perfect, 0 what the mean alone would reach, below 0 is worse than the mean. A column
-    whose targets are all equal counts 1 if they are met and 0 if not, as in scikit-learn.
-
-    Shapes: output and target alike, (N,) or (N, D).
-
-    Raises:
-        ValueError: other shapes, or fewer than two rows.
-    """
-    if output.shape != target.shape or output.ndim not in (1, 2) or len(target) < 2:
-        raise ValueError(
-            "r2_score wants two tensors of one shape (N,) or (N, D) with 2 rows or more, "
-            f"got {tuple(output.shape)} and {tuple(target.shape)}"
-        )
-    output, target = output.double(), target.double()
-    missed = (target - output).square().sum(dim=0)
-    spread = (target - target.mean(dim=0)).square().sum(dim=0)
-    unexplained = torch.where(spread > 0, missed / spread, (missed > 0).double())
-    return 1 - float(unexplained.mean())

@@ -1,0 +1,91 @@
+"""DeepMLP: any depth, batch norm and dropout a layer, never an activation on the output."""
+
+import numpy as np
+
+from numpy_impl import nn
+from numpy_impl.architectures import deep_mlp as ours
+from numpy_impl.layers import ReLU, Sigmoid
+from numpy_impl.normalization import BatchNorm1d
+from parity_tests.harness import ModuleParity, Refusal, arrays
+from torch_impl.architectures import deep_mlp as theirs
+
+
+class ActivationOnTheOutput(ours.DeepMLP):
+    """The guide's: the hidden activation on the last layer too."""
+
+    def __init__(self, layers, learning_rate=0.01, activation="relu", **options):
+        super().__init__(layers, learning_rate, activation, **options)
+        self.net.append(ReLU() if activation == "relu" else Sigmoid())
+
+
+class BiasBeforeTheNorm(ours.DeepMLP):
+    """Linear layers with a bias that batch norm subtracts again."""
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        for i, layer in enumerate(self.net):
+            if isinstance(layer, nn.Linear) and layer.bias is None:
+                self.net[i] = nn.Linear(layer.in_features, layer.out_features)
+
+
+class NormAfterTheActivation(ours.DeepMLP):
+    """Linear, activation, batch norm."""
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        for i, layer in enumerate(list(self.net)):
+            if isinstance(layer, BatchNorm1d):
+                self.net[i], self.net[i + 1] = self.net[i + 1], layer
+
+
+class FirstLayerOfGradientsOnly(ours.DeepMLP):
+    """A backward that hands on the output's gradient where it should hand on the next layer's."""
+
+    def backward(self, dy):
+        for layer in reversed(list(self.net)):
+            dx = (
+                layer.backward(dy)
+                if not isinstance(layer, ReLU)
+                else (layer.discard_saved(), dy)[1]
+            )
+            dy = dx
+        return dy
+
+
+class TestDeepMLP(ModuleParity):
+    numpy, torch = ours.DeepMLP, theirs.DeepMLP
+    configs = [
+        {"layers": [4, 3]},
+        {"layers": [5, 1], "task": "regression"},
+        {"layers": [5, 4, 3], "activation": "tanh"},
+        {"layers": [3, 6, 2], "activation": "sigmoid", "dropout": 0.5},
+        {"layers": [4, 5, 6, 7, 2], "activation": "leaky_relu", "batch_norm": [True, False, True]},
+        {"layers": [4, 6, 5, 3], "batch_norm": True, "dropout": [0.0, 0.3], "task": "regression"},
+        {"layers": [4, 7, 5, 3]},
+    ]
+    inputs = arrays("N", N=[3, 7])
+    jitters = 6  # a batch of zeros is a column of equal numbers to the second norm
+    regimes = {
+        k: v for k, v in ModuleParity.regimes.items() if k in ("unit", "offset", "large", "zeros")
+    }
+    refusals = [
+        Refusal({"layers": [4]}, says="two or more"),
+        Refusal({"layers": [4, 0, 2]}, says="positive"),
+        Refusal({"layers": [4, 2.5, 2]}, says="positive"),
+        Refusal({"layers": [4, 1]}, says="at least 2 classes"),
+        Refusal({"layers": [4, 2], "task": "ranking"}, says="ranking"),
+        Refusal({"layers": [4, 5, 2], "activation": "swish"}, says="swish"),
+        Refusal({"layers": [4, 5, 2], "dropout": 1.5}, says="1.5"),
+        Refusal({"layers": [4, 5, 2], "dropout": [0.1, 0.2]}, says="1 hidden"),
+        Refusal({"layers": [4, 5, 2], "batch_norm": []}, says="1 hidden"),
+        Refusal({"layers": [4, 3]}, (np.zeros((2, 5)),), r"got \(2, 5\)"),
+    ]
+    mistakes = {
+        "activation on the output": ActivationOnTheOutput,
+        "bias before the norm": BiasBeforeTheNorm,
+        "norm after the activation": NormAfterTheActivation,
+        "activation's gradient left out": FirstLayerOfGradientsOnly,
+    }
+
+    def make_inputs(self, rng, shape, regime, config):
+        return (regime(rng, (shape[0], config["layers"][0])),)

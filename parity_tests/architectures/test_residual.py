@@ -1,0 +1,123 @@
+"""Residual blocks: what is added, where the activation stands, and both ways back."""
+
+import numpy as np
+
+from numpy_impl import nn
+from numpy_impl.architectures import residual as ours
+from numpy_impl.layers import ReLU, Tanh
+from parity_tests.harness import ModuleParity, Refusal, arrays
+from torch_impl.architectures import residual as theirs
+
+BLOCK = {"in_features": 5, "hidden_features": 4, "out_features": 5}
+PROJECTED = {"in_features": 4, "hidden_features": 6, "out_features": 3}
+REGIMES = {
+    k: v for k, v in ModuleParity.regimes.items() if k in ("unit", "offset", "large", "zeros")
+}
+
+
+class SkipDropped(ours.ResidualBlock):
+    """The guide's: no skip where the widths differ."""
+
+    def forward(self, x):
+        y = super().forward(x)
+        return y if isinstance(self.skip, nn.Identity) else self.activation(self.branch(x))
+
+
+class SkipGradientDropped(ours.ResidualBlock):
+    """Only the branch's gradient comes back."""
+
+    def backward(self, dy):
+        ds = self.activation.backward(dy)
+        self.skip.backward(ds)
+        return self.branch.backward(ds)
+
+
+class NothingAfterTheAddition(ours.ResidualBlock):
+    """The activation after the addition left out, as the guide's block has it."""
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.activation = nn.Identity()
+
+
+class ActivationBeforeTheAddition(ours.ResidualBlock):
+    """x + act(branch(x))."""
+
+    def forward(self, x):
+        return self.skip(x) + self.activation(self.branch(x))
+
+    def backward(self, dy):
+        return self.branch.backward(self.activation.backward(dy)) + self.skip.backward(dy)
+
+
+class SkipFromTheActivated(ours.ResidualBlock):
+    """Pre-activation with the skip taken after the first norm and activation."""
+
+    def forward(self, x):
+        y = x
+        for layer in self.branch:
+            y = layer(y)
+            if isinstance(layer, ReLU | Tanh):
+                break
+        return self.activation(self.skip(y) + self.branch(x))
+
+
+class TestResidualBlock(ModuleParity):
+    numpy, torch = ours.ResidualBlock, theirs.ResidualBlock
+    configs = [
+        BLOCK,
+        PROJECTED,
+        {**BLOCK, "pre_activation": True},
+        {**PROJECTED, "pre_activation": True, "activation": "tanh", "batch_norm": True},
+        {**PROJECTED, "batch_norm": True, "dropout": 0.4, "zero_init": True},
+        {**BLOCK, "pre_activation": True, "batch_norm": True, "dropout": 0.25, "zero_init": True},
+        {**PROJECTED, "activation": "sigmoid"},
+    ]
+    inputs = arrays("N in_features", N=[2, 7])
+    jitters = 6
+    regimes = REGIMES
+    refusals = [
+        Refusal({**BLOCK, "hidden_features": 0}, says="positive"),
+        Refusal({**BLOCK, "activation": "swish"}, says="swish"),
+        Refusal({**BLOCK, "dropout": -0.1}, says="-0.1"),
+        Refusal(BLOCK, (np.zeros((2, 4)),), r"got \(2, 4\)"),
+    ]
+    mistakes = {
+        "skip dropped where widths differ": SkipDropped,
+        "gradient of the skip dropped": SkipGradientDropped,
+        "no activation after the addition": NothingAfterTheAddition,
+        "activation before the addition": ActivationBeforeTheAddition,
+        "skip from the activated input": SkipFromTheActivated,
+    }
+
+
+class NoProjection(ours.ResidualMLP):
+    """Blocks whose skip is the identity, or nothing."""
+
+    def __init__(self, layers, *args, **options):
+        super().__init__(layers, *args, **options)
+        for block in self.net:
+            if isinstance(block, ours.ResidualBlock):
+                block.__class__ = SkipDropped
+
+
+class TestResidualMLP(ModuleParity):
+    numpy, torch = ours.ResidualMLP, theirs.ResidualMLP
+    configs = [
+        {"layers": [4, 5, 3]},
+        {"layers": [4, 5, 5, 6, 3], "pre_activation": True},
+        {"layers": [4, 6, 6, 5, 3], "batch_norm": True, "dropout": 0.3},
+        {"layers": [4, 6, 5, 1], "task": "regression", "pre_activation": True, "batch_norm": True},
+        {"layers": [4, 6, 6, 5, 2]},
+    ]
+    inputs = arrays("N", N=[7])
+    jitters = 6  # a batch of zeros is a column of equal numbers to the second norm
+    regimes = REGIMES
+    refusals = [
+        Refusal({"layers": [4, 3]}, says="three or more"),
+        Refusal({"layers": [4, 5, 5, 3], "dropout": 2.0}, says="2.0"),
+    ]
+    mistakes = {"no projection": NoProjection}
+
+    def make_inputs(self, rng, shape, regime, config):
+        return (regime(rng, (shape[0], config["layers"][0])),)
