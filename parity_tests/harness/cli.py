@@ -106,14 +106,13 @@ def _jobs(text: str) -> int:
 
 def _run(args: argparse.Namespace, suite: str) -> int:
     settings = Settings(args.seed, (args.dtype,) if args.dtype else DTYPES, args.quick)
-    run = Run(settings, [], jobs=args.jobs, command=shlex.join(["parity", "run", *args.names]))
+    run = Run(settings, [], jobs=args.jobs, machine=machine())
+    run.command = shlex.join(["parity", "run", *args.names])
     started = time.perf_counter()
     try:
         with runner.workers(args.jobs) as pool:
             known = pool.submit(discovery.discover, suite, settings)
-            where = pool.submit(machine)
             run.outcomes = [Outcome(t) for t in _chosen(known.result(), args.names)]
-            run.machine = where.result()
             _follow(run, runner.run(pool, [o.technique for o in run.outcomes], settings))
     except LookupError as error:
         print(f"parity: {error.args[0]}", file=sys.stderr)

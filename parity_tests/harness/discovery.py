@@ -104,7 +104,7 @@ def _names(t: Technique) -> set[str]:
 
 def explain(error: BaseException) -> str:
     """What was raised, and the last few places it came through."""
-    frames = traceback.extract_tb(error.__traceback__)[-3:]
+    frames = traceback.extract_tb(error.__traceback__)[1:][-3:]  # the first is whoever caught it
     places = [f"  at {_short(f.filename)}:{f.lineno} in {f.name}" for f in reversed(frames)]
     return "\n".join([f"{type(error).__name__}: {error}", *places])
 

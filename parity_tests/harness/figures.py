@@ -12,6 +12,7 @@ import matplotlib
 import numpy as np
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from parity_tests.harness.case import Curve
 
@@ -86,7 +87,7 @@ def _svg(curve: Curve, number: int) -> str:
         above.plot(reference, color=STAND_INS["reference"], lw=4, marker=marker, label="PyTorch")
         above.plot(ours, color=STAND_INS["ours"], lw=1.3, marker=marker, label="NumPy")
         above.set_ylabel(curve.y_label)
-        above.legend(frameon=False, ncols=2, loc="best")
+        above.legend(frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1, 1))
 
         gap = _gap(ours[:n], reference[:n])
         shown = np.where((gap > 0) & np.isfinite(gap), gap, np.nan)
@@ -94,11 +95,13 @@ def _svg(curve: Curve, number: int) -> str:
         below.set(xlabel=curve.x_label, ylabel="|difference|")
         if curve.allowed is not None and any(a > 0 for a in curve.allowed):
             below.plot(curve.allowed, color=STAND_INS["allowed"], lw=1.3, ls="--", label="allowed")
-            below.legend(frameon=False, loc="best")
+            below.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 0.95))
         if np.isnan(shown).all():
             below.text(0.5, 0.5, "no difference", ha="center", transform=below.transAxes)
         if not np.isnan(shown).all() or below.get_legend():
             below.set_yscale("log")
+            below.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0e}"))
+            below.yaxis.set_minor_formatter(NullFormatter())
         else:
             below.set_yticks([])
         out = io.StringIO()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import os
 import platform
 import sys
@@ -13,12 +14,10 @@ import numpy as np
 
 def machine() -> dict[str, str]:
     """Versions, processor and threads, as words; nothing that names the machine or its user."""
-    import torch  # loaded where the cases are, not where the table is printed
-
     return {
         "Python": f"{platform.python_version()} ({sys.implementation.name})",
         "NumPy": f"{np.__version__} with {_blas()}",
-        "PyTorch": torch.__version__,
+        "PyTorch": importlib.metadata.version("torch"),
         "Operating system": f"{platform.system()} {platform.release()}",
         "Processor": _processor(),
         "Cores": str(os.cpu_count()),

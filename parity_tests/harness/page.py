@@ -5,11 +5,9 @@ from __future__ import annotations
 import itertools
 from html import escape
 
-from parity_tests.harness import figures, page_style, table
-from parity_tests.harness.results import GROUPS, Outcome, Run, Worst, units_text
-
-STEPS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
-"""Upper ends of the heat map's shades: half a power of ten each."""
+from parity_tests.harness import figures, heat_map, page_style, table
+from parity_tests.harness.heat_map import first_of
+from parity_tests.harness.results import GROUPS, Run, units_text
 
 
 def document(run: Run) -> str:
@@ -18,7 +16,7 @@ def document(run: Run) -> str:
         _verdict(run),
         _failures(run),
         _techniques(run),
-        _heat_map(run),
+        heat_map.section(run),
         _curves(run),
         page_style.HOW_TO_READ,
         _machine(run),
@@ -36,16 +34,18 @@ def document(run: Run) -> str:
 
 def _verdict(run: Run) -> str:
     worst = run.worst()
-    nearest = "-" if worst is None or not worst[1].units else units_text(worst[1].units)
+    units = worst[1].units if worst else 0.0
+    margin = f" (margin {1 / units:.3g}x)" if 0 < units <= 1 else ""
     caught = [not r.failures for o in run.outcomes for r in o.mistakes]
     numbers = [
         ("techniques agree", f"{len(run.outcomes) - len(run.failed)} of {len(run.outcomes)}"),
         ("comparisons of arrays", f"{run.comparisons:,}"),
         ("rules tried", f"{run.rules:,}"),
-        ("of the budget used by the worst comparison", nearest),
+        (f"budgets, the worst deviation{margin}", units_text(units) if worst else "-"),
         ("wrong-on-purpose variants caught", f"{sum(caught)} of {len(caught)}"),
         ("seconds", f"{run.seconds:.0f}"),
     ]
+    numbers = [(k, v) for k, v in numbers if v != "0 of 0"]
     items = "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in numbers)
     bad = bool(run.failed)
     nearest_text = ""
@@ -87,92 +87,40 @@ def _failures(run: Run) -> str:
 def _techniques(run: Run) -> str:
     dtypes = run.settings.dtypes
     over = "".join(f'<th colspan="{len(GROUPS)}" scope="colgroup">{d}</th>' for d in dtypes)
-    columns = "".join(f'<th scope="col">{g}</th>' for _ in dtypes for g in GROUPS)
+    columns = "".join(
+        f'<th scope="col"{first_of(g, GROUPS)}>{g}</th>' for _ in dtypes for g in GROUPS
+    )
     bodies = []
     for chapter, outcomes in itertools.groupby(run.outcomes, lambda o: o.technique.chapter):
         span = 5 + len(dtypes) * len(GROUPS)
         rows = [f'<tr><th colspan="{span}" scope="rowgroup">{escape(chapter)}</th></tr>']
         for o in outcomes:
-            cells = "".join(
-                f"<td>{units_text(o.in_group(d, g))}</td>" for d in dtypes for g in GROUPS
-            )
+            cells = "".join(_number(o.in_group(d, g), g) for d in dtypes for g in GROUPS)
             style = {"agrees": "good", "FAILS": "bad"}.get(o.verdict, "")
             mark = {"agrees": "✓ ", "FAILS": "✗ "}.get(o.verdict, "")
             rows.append(
                 f'<tr><th scope="row" title="{escape(o.technique.summary)}">'
-                f"{escape(o.technique.name)}</th><td>{o.comparisons:,}</td><td>{o.rules:,}</td>"
-                f'{cells}<td>{o.seconds:.1f}</td><td class="{style}">{mark}{o.verdict}</td></tr>'
+                f'{escape(o.technique.name)}</th><td class="verdict-cell {style}">{mark}{o.verdict}'
+                f"</td><td>{o.comparisons:,}</td><td>{o.rules:,}</td>{cells}"
+                f"<td>{o.seconds:.1f}</td></tr>"
             )
         bodies.append(f"<tbody>{''.join(rows)}</tbody>")
     return (
         '<section id="techniques"><h2>Every technique</h2>'
         '<div class="wide" role="region" aria-label="Every technique" tabindex="0"><table><thead>'
-        '<tr><th rowspan="2" scope="col">technique</th><th rowspan="2" scope="col">compared</th>'
-        f'<th rowspan="2" scope="col">rules</th>{over}<th rowspan="2" scope="col">seconds</th>'
-        f'<th rowspan="2" scope="col">verdict</th></tr><tr>{columns}</tr></thead>'
+        '<tr><th rowspan="2" scope="col">technique</th><th rowspan="2" scope="col" '
+        'class="verdict-cell">verdict</th><th rowspan="2" scope="col">compared</th>'
+        f'<th rowspan="2" scope="col">rules</th>{over}<th rowspan="2" scope="col">seconds</th></tr>'
+        f"<tr>{columns}</tr></thead>"
         f"{''.join(bodies)}</table></div></section>"
     )
 
 
-def _heat_map(run: Run) -> str:
-    kinds = _kinds(run)
-    if not kinds:
-        return ""
-    dtypes = run.settings.dtypes
-    over = "".join(f'<th colspan="{len(kinds)}" scope="colgroup">{d}</th>' for d in dtypes)
-    columns = "".join(f'<th scope="col">{escape(k)}</th>' for _ in dtypes for k in kinds)
-    rows, details = [], []
-    for o in run.outcomes:
-        cells = []
-        for d in dtypes:
-            for k in kinds:
-                found = o.worst(d, [k])
-                cells.append(_cell(found))
-                if found and found[0].units:
-                    details.append(_detail(o, *found))
-        rows.append(f'<tr><th scope="row">{escape(o.technique.name)}</th>{"".join(cells)}</tr>')
-    ends = [units_text(0), *(f"up to {s:g}" for s in STEPS), "✗ beyond"]
-    legend = "".join(f'<li class="u{i}">{escape(text)}</li>' for i, text in enumerate(ends))
-    return (
-        '<section id="margins"><h2>How near to the budget</h2><p>The worst comparison of each kind.'
-        " Each shade is half a power of ten; point at a cell to see where its number comes from."
-        f'</p><ul class="legend" aria-label="Shades">{legend}</ul>'
-        '<div class="wide" role="region" aria-label="Heat map of margins" tabindex="0">'
-        f'<table class="heat"><thead><tr><th rowspan="2" scope="col">technique</th>{over}</tr>'
-        f"<tr>{columns}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
-        f"<details><summary>Where each number comes from ({len(details)})</summary>"
-        '<div class="wide" role="region" aria-label="Where each number comes from" tabindex="0">'
-        '<table class="details"><thead><tr><th scope="col">technique</th><th scope="col">budgets'
-        '</th><th scope="col">check</th><th scope="col">comparison</th></tr></thead><tbody>'
-        f"{''.join(details)}</tbody></table></div></details></section>"
-    )
-
-
-def _kinds(run: Run) -> list[str]:
-    """The kinds of comparison made: forward, gradient, buffer, step, then others as they came."""
-    made = {w.kind: None for o in run.outcomes for r in o.results for w in r.worst}
-    first = [k for k in ("forward", "gradient", "buffer", "step") if k in made]
-    return first + [k for k in made if k not in first]
-
-
-def _cell(found: tuple[Worst, str] | None) -> str:
-    if found is None:
-        return '<td class="none">-</td>'
-    worst, check = found
-    shade = 0 if not worst.units else 1 + sum(worst.units > step for step in STEPS)
-    mark = "✗ " if worst.units > 1 else ""
-    where = f", {worst.where}" if worst.where else ""
-    tip = escape(f"{worst.label}: {check}{where}")
-    return f'<td class="u{shade}" title="{tip}">{mark}{units_text(worst.units)}</td>'
-
-
-def _detail(outcome: Outcome, worst: Worst, check: str) -> str:
-    where = f", {worst.where}" if worst.where else ""
-    return (
-        f'<tr><th scope="row">{escape(outcome.technique.name)}</th>'
-        f"<td>{units_text(worst.units)}</td><td>{escape(check + where)}</td>"
-        f"<td>{escape(worst.text)}</td></tr>"
-    )
+def _number(units: float | None, column: str) -> str:
+    text = units_text(units)
+    if units is not None and units > 1:
+        text = f'<b class="bad">✗ {text}</b>'
+    return f"<td{first_of(column, GROUPS)}>{text}</td>"
 
 
 def _curves(run: Run) -> str:

@@ -34,10 +34,12 @@ th, td { padding:.22rem .6rem; text-align:right; white-space:nowrap;
   border-bottom:1px solid var(--line); }
 thead th { color:var(--faint); font-weight:500; vertical-align:bottom; }
 th[scope=colgroup] { text-align:center; }
-th[scope=row], th[scope=rowgroup], thead tr:first-child th:first-child { text-align:left;
+th[scope=row], th[scope=rowgroup], thead tr:first-child th:first-child { text-align:left; z-index:1;
   position:sticky; left:0; background:var(--paper); }
 th[scope=row] { font-weight:400; } th[scope=rowgroup] { font-weight:600; padding-top:.8rem; }
-td:last-child { text-align:left; }
+.verdict-cell { text-align:left; }
+.apart { padding-left:1.6rem; }
+.heat td.apart { border-left-width:1.2rem; padding-left:.6rem; }
 .heat td { text-align:right; min-width:4.6rem; border:1px solid var(--paper); }
 .heat th { border-bottom-color:var(--paper); }
 .none { color:var(--faint); }

@@ -210,4 +210,6 @@ def units_text(units: float | None) -> str:
         return "wrong"
     if units < 0.001:
         return "<0.001"
-    return f"{units:.3f}" if units < 10 else f"{units:.3g}"
+    if units < 10:
+        return f"{units:.3f}"
+    return f"{units:,.0f}" if units < 1e5 else f"{units:.1e}"
