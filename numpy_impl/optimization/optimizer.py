@@ -77,16 +77,16 @@ class Optimizer:
         closure, if given, computes the gradients anew; its loss is returned.
 
         Raises:
-            RuntimeError: a gradient has another shape or dtype than its parameter; nothing has
-                moved then.
+            RuntimeError: a gradient or a state has another shape or dtype than its parameter
+                (converted since the last step?); nothing has moved then.
         """
         loss = None if closure is None else closure()
         for p in self._parameters():
-            if p.grad is not None and (p.grad.shape, p.grad.dtype) != (p.shape, p.dtype):
-                raise RuntimeError(
-                    f"a gradient must be shaped like its parameter, {p.shape} {p.dtype}, "
-                    f"got {p.grad.shape} {p.grad.dtype}"
-                )
+            if p.grad is not None:
+                _require_like(p, "gradient", p.grad)
+                for name, array in self.state.get(p, {}).items():
+                    if name != "step":
+                        _require_like(p, name, array)
         with np.errstate(all="ignore"):  # what overflows becomes inf in silence, as in torch
             for group in self.param_groups:
                 for bundle in self.bundles(group):
@@ -176,13 +176,6 @@ class Optimizer:
         """
         columns: list[Any] = [[p.data for p in bundle], [p.grad for p in bundle]]
         columns += [[self.state[p][name] for p in bundle] for name in names]
-        for column in columns[2:]:
-            for p, array in zip(bundle, column):
-                if array.shape != p.shape or array.dtype != p.dtype:
-                    raise RuntimeError(
-                        f"optimizer state must be like its parameter, {p.shape} {p.dtype}, got "
-                        f"{array.shape} {array.dtype}: was the parameter converted after a step?"
-                    )
         first = bundle[0].data
         if len(bundle) > 1:
             size = sum(p.data.size for p in bundle)
@@ -275,11 +268,20 @@ class Optimizer:
         return self.__dict__ | {"_scratch": {}}
 
     def __repr__(self) -> str:
-        lines = [f"{type(self).__name__} ("]
+        blocks = []
         for i, group in enumerate(self.param_groups):
-            lines.append(f"Parameter Group {i}")
-            lines += [f"    {key}: {group[key]}" for key in sorted(group) if key != "params"]
-        return "\n".join([*lines, ")"])
+            options = [f"    {key}: {group[key]}\n" for key in sorted(group) if key != "params"]
+            blocks.append(f"Parameter Group {i}\n{''.join(options)}")
+        listing = "\n".join(blocks)
+        return f"{type(self).__name__} (\n{listing})"
+
+
+def _require_like(p: Parameter, name: str, array: Array) -> None:
+    if array.shape != p.data.shape or array.dtype != p.data.dtype:
+        raise RuntimeError(
+            f"{name} must be like its parameter, {p.shape} {p.dtype}, "
+            f"got {array.shape} {array.dtype}"
+        )
 
 
 def _like(p: Parameter, key: str, value: Any) -> Any:

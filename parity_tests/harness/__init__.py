@@ -1,12 +1,20 @@
-"""The harness: from one declaration to every check, from every check to one report."""
+"""The harness: from one declaration to every check, from every check to one report.
 
-from parity_tests.harness.case import Case, Check, Log, Settings
-from parity_tests.harness.function_case import FunctionParity
-from parity_tests.harness.init_case import InitializerParity
-from parity_tests.harness.inputs import LAYOUTS, REGIMES, arrays, grid
-from parity_tests.harness.module_case import ModuleParity
-from parity_tests.harness.refusal import Refusal
-from parity_tests.harness.rule_case import RuleCase
+Names are loaded when they are first asked for: `parity --help` need not wait for torch.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from parity_tests.harness.case import Case, Check, Log, Settings
+    from parity_tests.harness.function_case import FunctionParity
+    from parity_tests.harness.init_case import InitializerParity
+    from parity_tests.harness.inputs import LAYOUTS, REGIMES, arrays, grid
+    from parity_tests.harness.module_case import ModuleParity
+    from parity_tests.harness.optimizer_case import OptimizerParity
+    from parity_tests.harness.refusal import Refusal
+    from parity_tests.harness.rule_case import RuleCase
 
 __all__ = [
     "LAYOUTS",
@@ -17,9 +25,31 @@ __all__ = [
     "InitializerParity",
     "Log",
     "ModuleParity",
+    "OptimizerParity",
     "Refusal",
     "RuleCase",
     "Settings",
     "arrays",
     "grid",
 ]
+
+_MODULES = (
+    "case",
+    "inputs",
+    "refusal",
+    "function_case",
+    "init_case",
+    "module_case",
+    "optimizer_case",
+    "rule_case",
+)
+"""Where the names above are looked for, the light ones first."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        for module in _MODULES:
+            found = importlib.import_module(f"{__name__}.{module}")
+            if name in vars(found):
+                return vars(found)[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,107 @@
+"""AdamW, and the groups that it is used with."""
+
+import numpy as np
+import torch
+
+from numpy_impl import nn
+from numpy_impl.module import Parameter
+from numpy_impl.optimization import adamw as ours
+from parity_tests.harness import OptimizerParity, RuleCase
+from parity_tests.harness.bridge import to_torch
+from parity_tests.optimization.test_adam import PlainAdam
+from torch_impl.optimization import adamw as theirs
+
+
+class PlainAdamW(ours.AdamW):
+    """As in Adam's case: parameter by parameter, nothing folded."""
+
+    slip = ""
+    calls = 0
+    update = PlainAdam.update
+    update_one = PlainAdam.update_one
+
+
+SLIPS = [
+    "L2 instead of decoupled",
+    "decay not times lr",
+    "decay after the step",
+    "no bias correction",
+    "eps before bias correction",
+    "one step count for all parameters",
+]
+
+
+class TestAdamW(OptimizerParity):
+    numpy, torch = ours.AdamW, theirs.AdamW
+    configs = [{}, {"lr": 0.1, "weight_decay": 0.3}, {"lr": 0.1, "amsgrad": True, "maximize": True}]
+    rewrites = {"parameter by parameter": PlainAdamW}
+    mistakes = {slip: type(slip, (PlainAdamW,), {"slip": slip}) for slip in SLIPS}
+
+
+class Norm(nn.Module):
+    """Something with a scale and a shift."""
+
+    def __init__(self):
+        self.weight, self.bias = Parameter(np.ones(4, "f")), Parameter(np.zeros(4, "f"))
+
+
+def decays_all(model, weight_decay=1e-2):
+    return [{"params": list(model.parameters()), "weight_decay": weight_decay}]
+
+
+def by_name(model, weight_decay=1e-2):
+    """Only what is called bias is left out: the norm's scale decays."""
+    named = [(k, p) for k, p in model.named_parameters() if p.requires_grad]
+    return [
+        {"params": [p for k, p in named if "bias" not in k], "weight_decay": weight_decay},
+        {"params": [p for k, p in named if "bias" in k], "weight_decay": 0.0},
+    ]
+
+
+class TestDecayGroups(RuleCase):
+    numpy, torch = staticmethod(ours.decay_groups), staticmethod(theirs.decay_groups)
+    mistakes = {"everything decays": decays_all, "norms decay": by_name}
+
+    def models(self):
+        a = nn.Sequential(nn.Linear(3, 4), Norm(), nn.Linear(4, 2, bias=False))
+        b = torch.nn.Sequential(
+            torch.nn.Linear(3, 4), torch.nn.LayerNorm(4), torch.nn.Linear(4, 2, bias=False)
+        )
+        b.load_state_dict(to_torch(a.state_dict()))
+        return a, b
+
+    def check_the_groups_are_torchs(self, log, rng):
+        for frozen in (False, True):
+            a, b = self.models()
+            if frozen:
+                a[0].requires_grad_(False)
+                b[0].requires_grad_(False)
+            ours = type(self).numpy(a, 0.3)
+            theirs = type(self).torch(b, 0.3)
+            for x, y in zip(ours, theirs, strict=True):
+                shapes = [p.shape for p in x["params"]], [tuple(p.shape) for p in y["params"]]
+                log.require(shapes[0] == shapes[1], f"{shapes[0]}, torch {shapes[1]}")
+                log.require(x["weight_decay"] == y["weight_decay"], "another decay")
+
+    def check_a_step_of_adamw_shrinks_only_the_matrices(self, log, rng):
+        a, b = self.models()
+        optimizers = (
+            ours.AdamW(type(self).numpy(a, 0.3), lr=0.1),
+            theirs.AdamW(type(self).torch(b, 0.3), lr=0.1),
+        )
+        before = [p.data.copy() for p in a.parameters()]
+        for p, q in zip(a.parameters(), b.parameters(), strict=True):
+            p.grad, q.grad = np.zeros_like(p.data), torch.zeros_like(q)
+        for optimizer in optimizers:
+            optimizer.step()
+        for old, p, q in zip(before, a.parameters(), b.parameters(), strict=True):
+            same = np.allclose(p.data, q.detach().numpy(), rtol=1e-6, atol=0)
+            log.require(same, f"{p.shape}: {p.data}, torch {q}")
+            wanted = old * (1 - 0.1 * 0.3) if p.ndim > 1 else old
+            log.require(
+                np.allclose(p.data, wanted, rtol=1e-6, atol=0), f"{p.shape} decayed wrongly"
+            )
+
+    def check_the_default_is_adamws(self, log, rng):
+        a, _ = self.models()
+        log.require(type(self).numpy(a)[0]["weight_decay"] == 1e-2, "another default")

@@ -1,0 +1,103 @@
+"""RMSprop: plain, centered, with momentum, decay, upwards."""
+
+from typing import Any
+
+import numpy as np
+
+from numpy_impl.optimization import rmsprop as ours
+from parity_tests.harness import OptimizerParity, Refusal
+from torch_impl.optimization import rmsprop as theirs
+
+
+class PlainRMSprop(ours.RMSprop):
+    """The formula parameter by parameter; subclasses slip."""
+
+    slip = ""
+
+    def update(self, bundle: Any, group: Any) -> None:
+        for p in bundle:
+            self.update_one(p, group)
+
+    def update_one(self, p: Any, group: Any) -> None:
+        lr, alpha, eps, mu, slip = (
+            *(group[k] for k in ("lr", "alpha", "eps", "momentum")),
+            self.slip,
+        )
+        state = self.state[p]
+        if not state:
+            state["step"] = np.zeros((), np.float32)
+            state["square_avg"] = np.full_like(p.data, slip == "starts at 1")
+            if mu > 0:
+                state["momentum_buffer"] = np.zeros_like(p.data)
+            if group["centered"]:
+                state["grad_avg"] = np.zeros_like(p.data)
+        state["step"] += 1
+        g = -p.grad if group["maximize"] and slip != "maximize ignored" else p.grad
+        if slip == "decoupled decay":
+            p.data *= 1 - lr * group["weight_decay"]
+        else:
+            g = g + group["weight_decay"] * p.data
+        old = state["square_avg"]
+        v = alpha * old + (1 - alpha) * g**2
+        if slip == "alpha on the new square":
+            v = (1 - alpha) * old + alpha * g**2
+        state["square_avg"] = v
+        if group["centered"]:
+            state["grad_avg"] = alpha * state["grad_avg"] + (1 - alpha) * g
+            if slip != "centered ignored":
+                v = v - state["grad_avg"] ** 2
+        if slip == "divides by the old square":
+            v = old
+        if slip == "bias corrected":
+            v = v / (1 - alpha ** float(state["step"]))
+        size = np.sqrt(v + eps) if slip == "eps inside the root" else np.sqrt(v) + eps
+        step = g / size
+        if mu > 0:
+            inside = lr if slip == "lr inside the buffer" else 1
+            if slip == "momentum on the gradient":
+                state["momentum_buffer"] = buf = mu * state["momentum_buffer"] + g
+                step = buf / size
+            else:
+                state["momentum_buffer"] = buf = mu * state["momentum_buffer"] + inside * step
+                step = buf / inside
+        p.data -= lr * step
+
+
+SLIPS = [
+    "starts at 1",
+    "maximize ignored",
+    "decoupled decay",
+    "alpha on the new square",
+    "centered ignored",
+    "divides by the old square",
+    "bias corrected",
+    "eps inside the root",
+    "lr inside the buffer",
+    "momentum on the gradient",
+]
+
+
+class TestRMSprop(OptimizerParity):
+    numpy, torch = ours.RMSprop, theirs.RMSprop
+    configs = [
+        {},
+        {"lr": 1e-3, "alpha": 0.9, "eps": 1e-3, "weight_decay": 0.1},
+        {"lr": 1e-3, "alpha": 0.8, "momentum": 0.9},
+        {"lr": 1e-3, "alpha": 0.9, "eps": 1e-2, "centered": True},
+        {
+            "lr": 1e-3,
+            "alpha": 0.9,
+            "eps": 1e-4,
+            "momentum": 0.7,
+            "centered": True,
+            "weight_decay": 0.1,
+            "maximize": True,
+        },
+    ]
+    refusals = [
+        Refusal({"alpha": -0.1}, says="Invalid alpha value: -0.1"),
+        Refusal({"eps": -1e-8}, says="Invalid epsilon value: -1e-08"),
+        Refusal({"momentum": -0.1}, says="Invalid momentum value: -0.1"),
+    ]
+    rewrites = {"parameter by parameter": PlainRMSprop}
+    mistakes = {slip: type(slip, (PlainRMSprop,), {"slip": slip}) for slip in SLIPS}
