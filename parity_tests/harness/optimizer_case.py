@@ -300,12 +300,12 @@ class OptimizerParity(Case):
         found = {}
         for i, p in enumerate(params):
             for name, value in optimizer.state.get(p, {}).items():
-                value = np.array(value)
+                value = np.asarray(value).copy()
                 if name == "step":  # float32 on both sides, whatever the parameters are
                     assert value.dtype == np.float32 and value.shape == ()
                     value = value.astype(np.int64)
                 found[f"step {name} {i}"] = value
-            found[f"step parameter {i}"] = np.array(_data(p))
+            found[f"step parameter {i}"] = _data(p).copy()
         dtype = _data(params[0]).dtype
         rates = [float(group["lr"]) for group in optimizer.param_groups]
         return found | {"step lr": np.array(rates, dtype)}
