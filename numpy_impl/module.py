@@ -23,6 +23,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 ForwardHook = Callable[["Module", tuple[Any, ...], Any], Any]
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+ARRAYS = (np.ndarray, np.generic)  # a tuple: `np.ndarray | np.generic` is built at every call
 
 
 class _State(threading.local):
@@ -67,7 +68,7 @@ def as_float(x: Any, name: str = "input", dtype: np.dtype[Any] | None = None) ->
 
     Raises TypeError, naming what was wanted and what came.
     """
-    if not isinstance(x, np.ndarray | np.generic):
+    if not isinstance(x, ARRAYS):
         raise TypeError(f"{name} must be a NumPy array, got {type(x).__name__}")
     if x.dtype not in FLOATS:
         raise TypeError(f"{name} must be float32 or float64, got {x.dtype}")
