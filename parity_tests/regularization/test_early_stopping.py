@@ -1,0 +1,237 @@
+"""EarlyStopping: the same decisions, the same best epoch, the same weights brought back."""
+
+import copy
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from numpy_impl import nn
+from numpy_impl.regularization import early_stopping as ours
+from parity_tests.harness import Case, Check, grid
+from parity_tests.harness.bridge import to_numpy, to_torch
+from parity_tests.harness.budget import compare
+from parity_tests.harness.refusal import raises
+from torch_impl.regularization import early_stopping as theirs
+
+# Metrics are drawn from few values, so that ties and differences of just min_delta are common.
+METRICS = (np.nan, np.inf, -np.inf, *np.arange(8) / 4)
+OFTEN = np.array([2, 1, 0.3, *[4] * 8])
+
+
+class Tracked(nn.Module):
+    """A parameter, and running statistics beside it."""
+
+    running_mean: Any
+    num_batches_tracked: Any
+
+    def __init__(self):
+        self.weight = nn.Parameter(np.zeros((3, 2)))
+        self.register_buffer("running_mean", np.zeros(2))
+        self.register_buffer("num_batches_tracked", np.array(0))
+
+
+class TorchTracked(torch.nn.Module):
+    running_mean: torch.Tensor
+    num_batches_tracked: torch.Tensor
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(3, 2, dtype=torch.float64))
+        self.register_buffer("running_mean", torch.zeros(2, dtype=torch.float64))
+        self.register_buffer("num_batches_tracked", torch.tensor(0))
+
+
+class LiveWeights(ours.EarlyStopping):
+    """state_dict kept by reference: the best weights go on training."""
+
+    def step(self, metric, model):
+        better = self._is_better(float(metric))
+        stop = super().step(metric, model)
+        if better and self.restore_best:
+            self.best_state = model.state_dict()
+        return stop
+
+
+class ParametersOnly(ours.EarlyStopping):
+    """The running statistics stay those of the last epoch."""
+
+    def restore(self, model):
+        kept = self.best_state or {}
+        for name, p in model.named_parameters():
+            if name in kept:
+                p.data[...] = kept[name]
+
+
+class TiesCount(ours.EarlyStopping):
+    """As good as before taken for better."""
+
+    def _is_better(self, metric):
+        return super()._is_better(metric) or metric == self.best
+
+
+class DeltaIgnored(ours.EarlyStopping):
+    def _is_better(self, metric):
+        return metric < self.best if self.mode == "min" else metric > self.best
+
+
+class NanCounts(ours.EarlyStopping):
+    """not (metric >= best) taken for metric < best."""
+
+    def _is_better(self, metric):
+        return super()._is_better(metric) or metric != metric
+
+
+class OneLater(ours.EarlyStopping):
+    """num_bad_epochs > patience, as in ReduceLROnPlateau."""
+
+    def __init__(self, patience=10, *args, **kwargs):
+        super().__init__(patience + 1, *args, **kwargs)
+
+
+class NeverReset(ours.EarlyStopping):
+    """Bad epochs counted over the whole run, not in a row."""
+
+    def step(self, metric, model):
+        bad = self.num_bad_epochs
+        stop = super().step(metric, model)
+        self.num_bad_epochs = max(self.num_bad_epochs, bad)
+        return stop
+
+
+class AlwaysMin(ours.EarlyStopping):
+    def __init__(self, patience=10, min_delta=0.0, mode="min", restore_best=True):
+        super().__init__(patience, min_delta, "min", restore_best)
+
+
+class TestEarlyStopping(Case):
+    numpy, torch = ours.EarlyStopping, theirs.EarlyStopping
+    configs = grid(
+        patience=[0, 1, 3], min_delta=[0.0, 0.25], mode=["min", "max"], restore_best=[True, False]
+    )
+    mistakes = {
+        "best weights alias the live ones": LiveWeights,
+        "buffers not restored": ParametersOnly,
+        "ties count": TiesCount,
+        "min_delta ignored": DeltaIgnored,
+        "nan counts": NanCounts,
+        "one epoch later": OneLater,
+        "bad epochs never reset": NeverReset,
+        "mode ignored": AlwaysMin,
+    }
+
+    def checks(self, settings):
+        for config in self.configs:
+            text = ",".join(f"{k}={v}" for k, v in config.items())
+            yield Check(f"agrees[{text}]", partial(self._agrees, settings, config))
+        yield Check("resumes", partial(self._resumes, settings))
+        yield Check("refusals", self._refusals)
+        for name, wrong in self.mistakes.items():
+            yield Check(f"catches[{name}]", partial(self._catches, settings, name, wrong))
+
+    def _given(self, rng, epochs=25):
+        """Numbers of metrics in METRICS (so that no jitter breaks a tie), and weights by epoch."""
+        return {
+            "metrics": rng.choice(len(METRICS), epochs, p=OFTEN / OFTEN.sum()),
+            "weight": rng.standard_normal((epochs, 3, 2)),
+            "mean": rng.standard_normal((epochs, 2)),
+        }
+
+    def _agreements(self, settings, config):
+        rng = self.rng(settings, str(config))
+        ours_, theirs_ = partial(self._ours, config), partial(self._theirs, config)
+        for _ in range(12):
+            yield compare(ours_, theirs_, self._given(rng), "float64")
+
+    def _agrees(self, settings, config, log):
+        for run, deviations in enumerate(self._agreements(settings, config)):
+            log.compare(deviations, f"run {run}")
+
+    def _ours(self, config, given, until=None, stopper=None):
+        model, stopper = Tracked(), stopper or type(self).numpy(**config)
+        stopped = False
+        for t, code in list(enumerate(given["metrics"]))[stopper.last_epoch : until]:
+            model.weight.data[...] = given["weight"][t]
+            model.running_mean[...] = given["mean"][t]
+            model.num_batches_tracked.fill(t)
+            stopped = stopper.step(METRICS[code], model)
+            if stopped:
+                break
+        return self._found(stopper, stopped, model.state_dict())
+
+    def _theirs(self, config, given, until=None, stopper=None):
+        model, stopper = TorchTracked(), stopper or type(self).torch(**config)
+        stopped = False
+        for t, code in list(enumerate(given["metrics"]))[stopper.last_epoch : until]:
+            with torch.no_grad():
+                model.weight.copy_(to_torch(given["weight"][t]))
+            model.running_mean.copy_(to_torch(given["mean"][t]))
+            model.num_batches_tracked.fill_(t)
+            stopped = stopper.step(torch.tensor(METRICS[code]), model)
+            if stopped:
+                break
+        return self._found(stopper, stopped, to_numpy(dict(model.state_dict())))
+
+    def _found(self, stopper, stopped, state):
+        counts = [stopped, stopper.best_epoch, stopper.num_bad_epochs, stopper.last_epoch]
+        kept = {
+            f"forward best {k}": np.asarray(v).copy() for k, v in (stopper.best_state or {}).items()
+        }
+        found = {"forward decisions": np.array(counts), "forward best": np.array(stopper.best)}
+        return found | kept | {f"step {k}": np.array(v) for k, v in state.items()}
+
+    def _resumes(self, settings, log):
+        """Saved after 5 epochs and loaded into a new one, on either side, it ends the same."""
+        config: Any = {"patience": 6, "min_delta": 0.25}
+        rng = self.rng(settings, "resumes")
+        for _ in range(10):
+            given = self._given(rng)
+            whole = self._ours(config, given)
+            mine, other = type(self).numpy(**config), type(self).torch(**config)
+            self._ours(config, given, until=5, stopper=mine)
+            self._theirs(config, given, until=5, stopper=other)
+            for saved in (mine.state_dict(), other.state_dict()):
+                fresh, there = type(self).numpy(), type(self).torch()
+                fresh.load_state_dict(copy.deepcopy(saved))
+                there.load_state_dict(copy.deepcopy(saved))
+                ends = (
+                    self._ours(config, given, stopper=fresh),
+                    self._theirs(config, given, stopper=there),
+                )
+                for end in ends:
+                    equal = all(np.array_equal(end[k], whole[k]) for k in whole)
+                    log.require(equal, f"resumed: {end}, in one go: {whole}")
+        stopper = type(self).numpy()
+        refuses = raises(stopper.load_state_dict, {"best": 1.0}, error=ValueError)
+        log.require(refuses and stopper.best == np.inf, "an incomplete state was taken")
+
+    def _refusals(self, log):
+        wrong: list[dict[str, Any]] = [{"patience": p} for p in (-1, 1.5)]
+        wrong += [{"min_delta": d} for d in (-0.1, np.nan, np.inf)]
+        wrong += [{"mode": m} for m in ("auto", None)]
+        for config in wrong:
+            for side in (type(self).numpy, type(self).torch):
+                took = not raises(partial(side, **config), error=ValueError)
+                log.require(not took, f"{side} takes {config}")
+
+    def _catches(self, settings, name, wrong, log):
+        other = type("Wrong", (type(self),), {"numpy": wrong})()
+        caught = any(other._fails(settings, config) for config in self.configs)
+        log.require(caught, f"the mistake {name!r} passes every comparison")
+
+    def _fails(self, settings, config):
+        try:
+            return any(not d.passed for found in self._agreements(settings, config) for d in found)
+        except AssertionError:  # a best state on one side only
+            return True
+
+
+def test_the_optimizer_goes_on_with_the_restored_parameters():
+    model, stopper = Tracked(), ours.EarlyStopping(patience=1)
+    held = model.weight.data
+    held[...] = 1.0
+    assert not stopper.step(0.5, model)
+    held[...] = 2.0
+    assert stopper.step(0.6, model)
+    assert model.weight.data is held and (held == 1.0).all()
