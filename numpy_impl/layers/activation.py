@@ -32,12 +32,12 @@ __all__ = [
 ]
 
 
-def as_gradient(dy: Any, like: Array) -> Array:
-    """dy in the dtype of the output `like`; RuntimeError unless it has that shape."""
-    dy = np.asarray(dy, dtype=like.dtype)
-    if dy.shape != like.shape:
+def as_gradient(dy: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """dy as an array of the output's dtype; RuntimeError unless it has the output's shape."""
+    dy = np.asarray(dy, dtype=dtype)
+    if dy.shape != shape:
         raise RuntimeError(
-            f"backward wants a gradient shaped like the output, {like.shape}, got {dy.shape}"
+            f"backward wants a gradient shaped like the output, {shape}, got {dy.shape}"
         )
     return dy
 
@@ -66,7 +66,7 @@ def relu(input: Array) -> Array:
 
 def relu_backward(dy: Array, y: Array) -> Array:
     """dy where y is not 0. A NaN lets the gradient through, as in torch."""
-    return _where(y != 0, as_gradient(dy, y))
+    return _where(y != 0, as_gradient(dy, y.shape, y.dtype))
 
 
 @np.errstate(all="ignore")
@@ -82,7 +82,7 @@ def leaky_relu(input: Array, negative_slope: float = 0.01) -> Array:
 @np.errstate(all="ignore")
 def leaky_relu_backward(dy: Array, x: Array, negative_slope: float = 0.01) -> Array:
     """dy where x > 0, else negative_slope * dy."""
-    dy, up = as_gradient(dy, x), x > 0
+    dy, up = as_gradient(dy, x.shape, x.dtype), x > 0
     dx = _where(np.logical_not(up), dy)
     dx *= float(negative_slope)
     dx += _where(up, dy)
@@ -105,7 +105,7 @@ def sigmoid(input: Array) -> Array:
 @np.errstate(all="ignore")
 def sigmoid_backward(dy: Array, y: Array) -> Array:
     """dy * y * (1 - y)."""
-    dy = as_gradient(dy, y)
+    dy = as_gradient(dy, y.shape, y.dtype)
     dx = np.asarray(1 - y)
     dx *= y
     dx *= dy
@@ -121,7 +121,7 @@ def tanh(input: Array) -> Array:
 @np.errstate(all="ignore")
 def tanh_backward(dy: Array, y: Array) -> Array:
     """dy * (1 - y) * (1 + y): 1 - y^2 without the rounding of y^2, which is all there is near 1."""
-    dy = as_gradient(dy, y)
+    dy = as_gradient(dy, y.shape, y.dtype)
     dx = np.asarray(1 - y)
     dx *= 1 + y
     dx *= dy

@@ -61,7 +61,7 @@ def softmax(input: Array, dim: int | None = None) -> Array:
 def softmax_backward(dy: Array, y: Array, dim: int | None = None) -> Array:
     """y * (dy - sum of y * dy over axis dim)."""
     y, dim = _checked(y, dim)
-    dy, p = fold(np.atleast_1d(as_gradient(dy, y)), dim), fold(np.atleast_1d(y), dim)
+    dy, p = fold(np.atleast_1d(as_gradient(dy, y.shape, y.dtype)), dim), fold(np.atleast_1d(y), dim)
     dx = np.multiply(p, dy, order="C")
     np.subtract(dy, dx.sum(axis=1, keepdims=True), out=dx)
     dx *= p
@@ -81,7 +81,7 @@ def log_softmax(input: Array, dim: int | None = None) -> Array:
 def log_softmax_backward(dy: Array, y: Array, dim: int | None = None) -> Array:
     """dy - exp(y) * sum of dy over axis dim."""
     y, dim = _checked(y, dim)
-    dy = fold(np.atleast_1d(as_gradient(dy, y)), dim)
+    dy = fold(np.atleast_1d(as_gradient(dy, y.shape, y.dtype)), dim)
     dx = np.exp(fold(np.atleast_1d(y), dim), order="C")
     dx *= dy.sum(axis=1, keepdims=True)
     np.subtract(dy, dx, out=dx)
@@ -118,7 +118,8 @@ class Softmax(Module):
 
     def backward(self, dy: Array) -> Array:
         """y * (dy - sum of y * dy)."""
-        return softmax_backward(*self.saved_for_backward(dy), self.dim)
+        dy, y = self.saved_for_backward(dy)
+        return softmax_backward(dy, y, self.dim)
 
     def extra_repr(self) -> str:
         """The arguments."""
@@ -152,7 +153,8 @@ class LogSoftmax(Module):
 
     def backward(self, dy: Array) -> Array:
         """dy - exp(y) * sum of dy."""
-        return log_softmax_backward(*self.saved_for_backward(dy), self.dim)
+        dy, y = self.saved_for_backward(dy)
+        return log_softmax_backward(dy, y, self.dim)
 
     def extra_repr(self) -> str:
         """The arguments."""

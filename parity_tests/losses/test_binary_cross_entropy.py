@@ -1,0 +1,274 @@
+"""BCELoss and BCEWithLogitsLoss: criteria and pure functions; the weight of the positives."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from numpy_impl.layers.activation import sigmoid
+from numpy_impl.losses import binary_cross_entropy as ours
+from parity_tests.harness import FunctionParity, ModuleParity, Refusal, arrays
+from parity_tests.harness.bridge import to_numpy
+from parity_tests.harness.inputs import Config
+from torch_impl.losses import binary_cross_entropy as theirs
+
+SHAPES = [
+    *arrays(""),
+    *arrays("N", N=[0, 1]),
+    *arrays("N C", N=[7], C=[5]),
+]
+CONFIGS: list[Config] = [{}, {"reduction": "none"}, {"reduction": "sum"}]
+X = np.full((4, 3), 0.5)
+REFUSALS = [
+    Refusal({}, (X, X[0]), r"\(4, 3\), got \(3,\)"),
+    Refusal({}, (X[:, :1], X[:, 0]), r"\(4, 1\), got \(4,\)"),
+    Refusal({}, (X, X.astype(int)), "got int64"),
+    Refusal({}, (X, X > 0), "got bool"),
+    Refusal({}, (X.astype(int), X), "int64"),
+    Refusal({"reduction": "avg"}, says="'avg' is not a valid value", torch=False),  # in forward
+    Refusal({"weight": [1.0]}, says="weight is a buffer"),
+    *(
+        Refusal({"weight": np.ones(shape)}, (X, X), "weight must broadcast", torch=False)
+        for shape in ((5, 4, 3), (4,), (1, 4, 3))  # tested below: torch wants a tensor
+    ),
+]
+WEIGHTED: list[Config] = [{"weight": (5,)}, {"weight": (7, 1), "reduction": "none"}]
+LOGIT_WEIGHTED: list[Config] = [
+    {},
+    *WEIGHTED,
+    {"pos_weight": (5,)},
+    {"weight": (1,), "pos_weight": (7, 1)},
+]
+
+
+class Weighed(ModuleParity):
+    """Weights given as shapes of ones, which `make_state` makes random."""
+
+    def make_state(self, rng, key, like):
+        return rng.uniform(0.2, 3.0, like.shape)
+
+    def build(self, config, dtype):
+        return type(self).numpy(**ones(config, np.ones)).to(dtype)
+
+    def build_torch(self, config, dtype):
+        return type(self).torch(**ones(config, torch.ones)).to(dtype)
+
+
+def ones(config, make):
+    return {k: make(v) if isinstance(v, tuple) else v for k, v in config.items()}
+
+
+class Chances:
+    """Probabilities from the regime's numbers, tiny ones and near 1 in equal shares, and targets.
+
+    What is near 1 has six decimals, or one ulp would change 1 - p by half and prove nothing; exact
+    ones and zeros are among them. The budget moves every number by one ulp and leaves zeros alone;
+    here ones must stay too, for above 1 is no probability and just below is another loss.
+    """
+
+    def make_inputs(self, rng, shape, regime, config):
+        tiny = np.asarray(sigmoid(-np.abs(regime(rng, shape))))
+        p = np.where(rng.random(shape) < 0.5, tiny, 1 - np.round(tiny, 6))
+        return p, rng.random(shape).round(rng.integers(0, 4))
+
+    def build_torch(self, config, dtype):
+        class BCELoss(theirs.BCELoss):
+            def forward(self, input, target):
+                return super().forward(ones_stay(input), ones_stay(target))
+
+        arguments: Any = {
+            k: torch.ones(v) if isinstance(v, tuple) else v for k, v in config.items()
+        }
+        return BCELoss(**arguments).to(dtype)
+
+    def call_torch(self, inputs, config):
+        return theirs.binary_cross_entropy(*map(ones_stay, inputs), **config)
+
+
+def ones_stay(x):
+    near = (x > 1 - 5e-7) & (x < 1 + 5e-7)
+    return x + torch.where(near, 1 - x, 0).detach()
+
+
+class Scored:
+    """Logits and targets, some of which are exactly 0 or 1."""
+
+    def make_inputs(self, rng, shape, regime, config):
+        return regime(rng, shape), rng.random(shape).round(rng.integers(0, 4))
+
+
+class NoFloor(ours.BCELoss):
+    """Logarithms as they are."""
+
+    @np.errstate(all="ignore")
+    def forward(self, input, target):
+        super().forward(input, target)
+        losses = -(target * np.log(input) + (1 - target) * np.log1p(-input))
+        return ours.reduce(losses, self.reduction, losses.size)
+
+
+class AddedEpsilon(ours.BCELoss):
+    """Probabilities clipped to [1e-7, 1 - 1e-7], as Keras does."""
+
+    def forward(self, input, target):
+        super().forward(input, target)
+        return ours.binary_cross_entropy(
+            input.clip(1e-7, 1 - 1e-7), target, self.weight, reduction=self.reduction
+        )
+
+
+class GradientOfLogits(ours.BCELoss):
+    """p - y, which is the gradient of the logits and not of the probabilities."""
+
+    def backward(self, dloss=1.0):
+        dloss, p, y, weight = self.saved_for_backward(dloss)
+        share = ours.spread(dloss, p.shape, p.dtype, self.reduction, max(p.size, 1))
+        return (p - y) * share
+
+
+class NoCount(ours.BCEWithLogitsLoss):
+    """The gradient of the sum beside the mean."""
+
+    def backward(self, dloss=1.0):
+        n = self._saved[-1].values[0].size if self.reduction == "mean" else 1
+        return super().backward(dloss) * n
+
+
+class ThroughSigmoid(ours.BCEWithLogitsLoss):
+    """BCELoss of the sigmoid, which is flat where the sigmoid is 0 or 1."""
+
+    @np.errstate(all="ignore")
+    def forward(self, input, target):
+        loss = super().forward(input, target)
+        through = ours.binary_cross_entropy(sigmoid(input), target, reduction=self.reduction)
+        return loss if self.pos_weight is not None or self.weight is not None else through
+
+
+class WeightOnEverything(ours.BCEWithLogitsLoss):
+    """pos_weight on the noes too."""
+
+    def forward(self, input, target):
+        loss = super().forward(input, target)
+        if self.pos_weight is None or self.weight is not None:
+            return loss
+        return ours.binary_cross_entropy_with_logits(
+            input, target, self.pos_weight, reduction=self.reduction
+        )
+
+
+class TestBCELoss(Chances, ModuleParity):
+    numpy, torch = ours.BCELoss, theirs.BCELoss
+    configs, inputs, modes = CONFIGS, SHAPES, ("train",)
+    refusals = [
+        *REFUSALS,
+        *(
+            Refusal({}, (np.array([p]), np.ones(1)), "of input should be between 0 and 1")
+            for p in (-0.1, 1.1, np.nan, np.inf)
+        ),
+        *(
+            Refusal({}, (np.ones(1), np.array([y])), "of target should be between 0 and 1")
+            for y in (-0.1, 1.1, np.nan)
+        ),
+        Refusal({}, (X, X.astype(np.float32)), "float64 like the input, got float32"),
+    ]
+    mistakes = {
+        "no floor under the logarithm": NoFloor,
+        "probabilities clipped": AddedEpsilon,
+        "gradient p - y": GradientOfLogits,
+    }
+
+
+class TestBCELossWeighted(Chances, Weighed):
+    numpy, torch = ours.BCELoss, theirs.BCELoss
+    configs, inputs, modes = WEIGHTED, SHAPES[-1:], ("train",)
+
+
+class TestBCEWithLogitsLoss(Scored, ModuleParity):
+    numpy, torch = ours.BCEWithLogitsLoss, theirs.BCEWithLogitsLoss
+    configs, inputs, modes = CONFIGS, SHAPES, ("train",)
+    refusals = [
+        *REFUSALS,  # torch promotes a float64 target
+        Refusal({}, (X.astype(np.float32), X), "float32 like the input, got float64", torch=False),
+        Refusal({"pos_weight": np.ones(4)}, (X, X), "pos_weight must broadcast", torch=False),
+    ]
+    mistakes = {"gradient not of the mean": NoCount, "through the sigmoid": ThroughSigmoid}
+
+
+class TestBCEWithLogitsLossWeighted(Scored, Weighed):
+    numpy, torch = ours.BCEWithLogitsLoss, theirs.BCEWithLogitsLoss
+    configs, inputs, modes = LOGIT_WEIGHTED, SHAPES[-1:], ("train",)
+    mistakes = {"pos_weight on noes too": WeightOnEverything}
+
+
+class TestBinaryCrossEntropyFunction(Chances, FunctionParity):
+    numpy, torch = ours.binary_cross_entropy, theirs.binary_cross_entropy
+    backward = ours.binary_cross_entropy_backward
+    configs = [{}, {"weight": np.array([0.5, 2.0, 3.0]), "reduction": "none"}]
+    inputs = arrays("N C", N=[5], C=[3])
+
+
+class TestBinaryCrossEntropyWithLogitsFunction(Scored, FunctionParity):
+    numpy, torch = ours.binary_cross_entropy_with_logits, theirs.binary_cross_entropy_with_logits
+    backward = ours.binary_cross_entropy_with_logits_backward
+    configs = [
+        {"reduction": "none"},
+        {"weight": np.array([0.5, 2.0, 3.0]), "pos_weight": np.array([[0.1], [2], [3], [1], [9]])},
+    ]
+    inputs = arrays("N C", N=[5], C=[3])
+
+
+class TestPositiveWeight(FunctionParity):
+    numpy, torch = ours.positive_weight, theirs.positive_weight
+    regimes = {
+        "half": lambda rng, shape: (rng.random(shape) < 0.5).astype(float),
+        "few": lambda rng, shape: (rng.random(shape) < 0.1).astype(float),
+        "none": lambda rng, shape: np.zeros(shape),
+        "all": lambda rng, shape: np.ones(shape),
+    }
+    inputs = [*arrays("N", N=[6]), *arrays("N C", N=[7], C=[5])]
+
+
+def test_a_wrong_certainty_costs_100_and_pulls_with_1e12():
+    criterion = ours.BCELoss(reduction="none")
+    assert criterion(np.array([0.0, 1.0]), np.array([1.0, 0.0])).tolist() == [100, 100]
+    np.testing.assert_allclose(criterion.backward(np.ones(2)), [-1e12, 1e12])
+
+
+@pytest.mark.parametrize("shape", [(5, 4, 3), (4,), (1, 4, 3)])
+@pytest.mark.parametrize("name", ["BCELoss", "BCEWithLogitsLoss"])
+def test_torch_refuses_weights_that_would_grow_the_loss_too(name, shape):
+    with pytest.raises(RuntimeError):
+        getattr(theirs, name)(weight=torch.ones(shape))(torch.from_numpy(X), torch.from_numpy(X))
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.int64])
+@pytest.mark.parametrize("name", ["BCELoss", "BCEWithLogitsLoss"])
+def test_weights_of_any_dtype_leave_a_float32_loss_float32(name, dtype):
+    x, weight = X.astype(np.float32), np.array([1, 2, 3], dtype)
+    criterion = getattr(ours, name)(weight)
+    expected = getattr(theirs, name)(torch.from_numpy(weight))(*[torch.from_numpy(x)] * 2)
+    loss = criterion(x, x)
+    assert loss.dtype == criterion.backward().dtype == np.float32
+    np.testing.assert_allclose(loss, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("pos_weight", [None, 3.0, 1.0])
+def test_extreme_logits_end_as_in_torch(pos_weight):
+    inf, nan = np.inf, np.nan
+    x = np.array([inf, inf, -inf, -inf, nan, 1e4, -1e4, 0, 100, -100, 100], np.float32)
+    y = np.array([0, 1, 0, 1, 0.5, 1, 1, nan, 0, 1, 1], np.float32)
+    weight = None if pos_weight is None else np.float32(pos_weight)
+    a = ours.BCEWithLogitsLoss(
+        pos_weight=None if weight is None else np.asarray(weight), reduction="none"
+    )
+    b = theirs.BCEWithLogitsLoss(
+        pos_weight=None if weight is None else torch.tensor(weight), reduction="none"
+    )
+    tensor = torch.from_numpy(x).requires_grad_()
+    expected = b(tensor, torch.from_numpy(y))
+    expected.backward(torch.ones_like(expected))
+    np.testing.assert_allclose(a(x, y), expected.detach(), rtol=1e-6, atol=1e-40)
+    np.testing.assert_allclose(
+        a.backward(np.ones_like(x)), to_numpy(tensor.grad), rtol=1e-6, atol=1e-40
+    )

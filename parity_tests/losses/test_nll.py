@@ -1,0 +1,181 @@
+"""NLLLoss: criterion and pure functions; perplexity."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from numpy_impl.losses import nll as ours
+from parity_tests.harness import FunctionParity, ModuleParity, Refusal, arrays
+from parity_tests.harness.bridge import to_numpy
+from parity_tests.harness.inputs import Config
+from torch_impl.losses import nll as theirs
+
+SHAPES = [
+    *arrays("C", C=[3]),
+    *arrays("N C", N=[0, 1], C=[3]),
+    *arrays("N C T S", N=[2], C=[3], T=[1], S=[4]),
+    *arrays("N C T", N=[2], C=[3], T=[0]),
+    *arrays("N C", N=[7], C=[3]),
+]
+CONFIGS: list[Config] = [
+    {},
+    {"reduction": "none"},
+    {"reduction": "sum", "ignore_index": 1},
+    {"weight": (1.0,), "reduction": "none", "ignore_index": -1},
+    {"weight": (1.0,), "reduction": "sum"},
+    {"weight": (1.0,), "ignore_index": 2},
+]
+
+
+class Labelled:
+    """Labels beside the scores, some of them ignored; class weights where a configuration has them.
+
+    The constructor gets ones, as many as there are classes; `make_state` makes them random.
+    """
+
+    def make_inputs(self, rng, shape, regime, config):
+        places = shape[:1] + shape[2:] if len(shape) > 1 else ()
+        classes = shape[min(len(shape) - 1, 1)]
+        labels = np.asarray(rng.integers(0, classes, places))
+        ignored = config.get("ignore_index", -100)
+        return regime(rng, shape), np.where(rng.random(places) < 0.25, ignored, labels)
+
+    def make_state(self, rng, key, like):
+        return rng.uniform(0.2, 3.0, like.shape)
+
+
+def sized(config, classes, convert):
+    """The configuration with a weight for every class, as an array or a tensor."""
+    if "weight" not in config:
+        return config
+    return config | {"weight": convert(np.linspace(0.3, 2, classes))}
+
+
+REFUSALS_OF_LABELS = [
+    Refusal(
+        {}, (np.zeros((4, 3)), np.array([0, 1, 2, 3])), "Target 3 is out of bounds: wanted 0 to 2"
+    ),
+    Refusal({}, (np.zeros((4, 3)), np.array([0, 1, 2, -1])), "Target -1 is out of bounds"),
+    Refusal({"ignore_index": 0}, (np.zeros((4, 3)), np.array([0, 1, 2, -100])), "-100"),
+    Refusal({}, (np.zeros((2, 3)), np.array([0, 1], np.int32)), "int64 or uint8, got int32"),
+    Refusal({}, (np.zeros((2, 3)), np.array([True, False])), "got bool"),
+    Refusal({}, (np.zeros((2, 3)), np.array([0.0, 1.0])), "got float64"),
+    Refusal({}, (np.zeros((4, 3)), np.array([0, 1, 2])), r"shape \(4,\) .* got \(3,\)"),
+    Refusal({}, (np.zeros((4, 3)), np.zeros((4, 1), int)), r"got \(4, 1\)"),
+    Refusal({}, (np.zeros((2, 3, 4)), np.zeros((2, 5), int)), r"shape \(2, 4\) .* got \(2, 5\)"),
+    Refusal({}, (np.zeros(3), np.zeros(2, int)), r"got \(2,\)"),
+    Refusal({}, (np.array(1.0), np.array(0)), "class axis"),
+    Refusal({}, (np.zeros((1, 3), int), np.array([0])), "int64"),
+    Refusal({"ignore_index": 1.0}, says="ignore_index must be an int", torch=False),  # in forward
+    Refusal({"ignore_index": None}, says="ignore_index must be an int", torch=False),
+    Refusal({"reduction": "avg"}, says="'avg' is not a valid value", torch=False),
+    Refusal({"weight": [1.0, 2.0]}, says="weight is a buffer"),
+]
+
+
+def denominators(base: Any) -> dict[str, Any]:
+    """Two classic denominators of the mean: the batch size, and the labels ignored or not."""
+
+    class OverN(base):
+        """The weighted sum divided by the number of labels that count."""
+
+        def _factor(self, target):
+            if self.reduction != "mean":
+                return 1.0
+            kept = target != self.ignore_index
+            weight = np.ones(9) if self.weight is None else self.weight
+            return weight[np.where(kept, target, 0)][kept].sum() / max(kept.sum(), 1)
+
+        def forward(self, input, target):
+            self.factor = self._factor(target)
+            return np.asarray(super().forward(input, target) * self.factor)
+
+        def backward(self, dloss=1.0):
+            return super().backward(dloss) * self.factor
+
+    class IgnoredCounted(OverN):
+        """Ignored labels counted in the denominator."""
+
+        def _factor(self, target):
+            kept = (target != self.ignore_index).mean() if target.size else 1.0
+            return kept if self.reduction == "mean" else 1.0
+
+    return {"mean over N": OverN, "ignored labels in the denominator": IgnoredCounted}
+
+
+class UnweightedGradient(ours.NLLLoss):
+    """The class weights left out of the gradient."""
+
+    def backward(self, dloss=1.0):
+        dx = super().backward(dloss)
+        return np.sign(dx) * np.abs(dx).max(initial=0)
+
+
+class TestNLLLoss(Labelled, ModuleParity):
+    numpy, torch = ours.NLLLoss, theirs.NLLLoss
+    configs, inputs, refusals = CONFIGS, SHAPES, REFUSALS_OF_LABELS
+    mistakes = {
+        **denominators(ours.NLLLoss),
+        "gradient without weights": UnweightedGradient,
+    }
+
+    def build(self, config, dtype):
+        return type(self).numpy(**sized(config, 3, np.asarray)).to(dtype)
+
+    def build_torch(self, config, dtype):
+        return type(self).torch(**sized(config, 3, torch.from_numpy)).to(dtype)
+
+
+class TestNllLossFunction(Labelled, FunctionParity):
+    numpy, torch, backward = ours.nll_loss, theirs.nll_loss, ours.nll_loss_backward
+    configs = [sized(c, 3, np.asarray) for c in (CONFIGS[0], CONFIGS[3], CONFIGS[5])]
+    inputs = arrays("N C T", N=[4], C=[3], T=[2])
+    refusals = [
+        Refusal({"reduction": "avg"}, says="'avg'"),
+        Refusal({"weight": np.ones(2)}, says=r"\(3,\), one a class, got \(2,\)"),
+    ]
+
+
+class TestPerplexity(Labelled, FunctionParity):
+    numpy, torch = ours.perplexity, theirs.perplexity
+    configs = [{}, {"ignore_index": 1}]
+    inputs = [*arrays("C", C=[4]), *arrays("N C T", N=[4], C=[3], T=[2])]
+
+
+def criteria(name, **arguments):
+    numpy, torch_ = {k: v for k, v in arguments.items()}, dict(arguments)
+    if "weight" in arguments:
+        torch_["weight"] = torch.from_numpy(arguments["weight"])
+    return getattr(ours, name)(**numpy), getattr(theirs, name)(**torch_)
+
+
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
+@pytest.mark.parametrize("target", [[-100, -100], [-100, 1], [1, 1]])
+def test_batches_with_nothing_to_learn_from_end_as_in_torch(reduction, target):
+    weight = np.array([1.0, 0.0])
+    for arguments in ({"reduction": reduction}, {"reduction": reduction, "weight": weight}):
+        a, b = criteria("NLLLoss", **arguments)
+        x = np.log(np.array([[0.25, 0.75], [0.5, 0.5]]))
+        tensor, target = torch.from_numpy(x).requires_grad_(), np.array(target)
+        expected = b(tensor, torch.from_numpy(target))
+        expected.backward(torch.ones_like(expected))
+        loss = a(x, target)
+        np.testing.assert_array_equal(loss, expected.detach())
+        np.testing.assert_array_equal(a.backward(np.ones_like(loss)), to_numpy(tensor.grad))
+
+
+def test_bytes_are_labels_and_one_label_may_come_in_an_axis_of_its_own():
+    x = np.array([-1.0, -2.0, -3.0])
+    assert ours.NLLLoss()(x, np.array([2], np.uint8)) == 3
+    assert theirs.NLLLoss()(torch.from_numpy(x), torch.tensor([2], dtype=torch.uint8)) == 3
+
+
+def test_weights_of_another_dtype_than_the_scores_are_refused():
+    a, b = criteria("NLLLoss", weight=np.ones(3))
+    x, target = np.zeros((2, 3), np.float32), np.array([0, 1])
+    with pytest.raises(TypeError, match="weight must be float32 like the input, got float64"):
+        a(x, target)
+    with pytest.raises(RuntimeError):
+        b(torch.from_numpy(x), torch.from_numpy(target))

@@ -1,0 +1,156 @@
+"""MSELoss and L1Loss: criteria and pure functions; the share of variance explained."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from numpy_impl.losses import regression as ours
+from parity_tests.harness import LAYOUTS, FunctionParity, ModuleParity, Refusal, arrays, grid
+from parity_tests.harness.bridge import to_numpy
+from torch_impl.losses import regression as theirs
+
+SHAPES = [*arrays(""), *arrays("N", N=[0, 1]), *arrays("N C T", N=[7], C=[5], T=[3])]
+REDUCTIONS = grid(reduction=["none", "sum", "mean"])
+X = np.zeros((3, 2))
+REFUSALS = [
+    # torch checks the reduction in forward, and broadcasts and promotes where it should not.
+    Refusal({"reduction": "avg"}, says="'avg' is not a valid value", torch=False),
+    Refusal({}, (X, np.zeros(2)), r"\(3, 2\), got \(2,\)", torch=False),
+    Refusal({}, (X, X.astype(np.float32)), "float64 like the input, got float32", torch=False),
+    Refusal({}, (X.astype(int), X.astype(int)), "int64"),
+    Refusal({}, (X, None), "target must be a NumPy array", torch=False),  # AttributeError there
+]
+
+
+class Pairs:
+    """A target beside the input, and both 0 in places.
+
+    Equal numbers are made 0: one ulp more or less, with which the budget is measured, then leaves
+    them equal, and the kink of the absolute value is met on both sides.
+    """
+
+    def make_inputs(self, rng, shape, regime, config):
+        x, target = np.array(regime(rng, shape)), np.array(regime(rng, shape))
+        apart = (x != target) & (rng.random(shape) < 0.8)
+        return x * apart, target * apart
+
+
+def scaled(base: Any, factor: Any) -> Any:
+    """The loss times factor(shape), and its gradient too."""
+
+    class Wrong(base):
+        def forward(self, input, target):
+            return super().forward(input, target) * np.asarray(factor(input.shape), input.dtype)
+
+        def backward(self, dloss=1.0):
+            shape = self._saved[-1].values[0].shape
+            return super().backward(dloss) * factor(shape)
+
+    return Wrong
+
+
+class GradientOfHalf(ours.MSELoss):
+    """The gradient of half the loss: the 2 forgotten."""
+
+    def backward(self, dloss=1.0):
+        return super().backward(dloss) / 2
+
+
+class GradientOverSamples(ours.MSELoss):
+    """The gradient divided by the batch size, the loss by the number of elements."""
+
+    def backward(self, dloss=1.0):
+        shape = self._saved[-1].values[0].shape
+        dx = super().backward(dloss)
+        return dx * np.prod(shape[1:]) if self.reduction == "mean" else dx
+
+
+class SignWithoutZero(ours.L1Loss):
+    """Gradient -1 where input and target are equal."""
+
+    def backward(self, dloss=1.0):
+        dloss, x, target = self.saved_for_backward(dloss)
+        share = ours.spread(dloss, x.shape, x.dtype, self.reduction, max(x.size, 1))
+        return np.where(x > target, share, -share)
+
+
+class SquareRoot(ours.MSELoss):
+    """Root mean squared error."""
+
+    def forward(self, input, target):
+        return np.sqrt(super().forward(input, target))
+
+
+class TestMSELoss(Pairs, ModuleParity):
+    numpy, torch = ours.MSELoss, theirs.MSELoss
+    configs, inputs, refusals = REDUCTIONS, SHAPES, REFUSALS
+    mistakes = {
+        "half the square": scaled(ours.MSELoss, lambda shape: 0.5),
+        "gradient without the 2": GradientOfHalf,
+        "gradient over samples, not elements": GradientOverSamples,
+        "loss over samples, not elements": scaled(ours.MSELoss, lambda shape: np.prod(shape[1:])),
+        "root of the mean": SquareRoot,
+    }
+
+
+class TestL1Loss(Pairs, ModuleParity):
+    numpy, torch = ours.L1Loss, theirs.L1Loss
+    configs, inputs = REDUCTIONS, SHAPES
+    refusals = [*REFUSALS, Refusal({}, (X, X.astype(bool)), "got bool")]
+    mistakes = {
+        "gradient -1 where equal": SignWithoutZero,
+        "loss over samples, not elements": scaled(ours.L1Loss, lambda shape: np.prod(shape[1:])),
+    }
+
+
+class TestMseLossFunction(Pairs, FunctionParity):
+    numpy, torch, backward = ours.mse_loss, theirs.mse_loss, ours.mse_loss_backward
+    configs, inputs = REDUCTIONS, arrays("N C", N=[3], C=[5])
+
+
+class TestL1LossFunction(Pairs, FunctionParity):
+    numpy, torch, backward = ours.l1_loss, theirs.l1_loss, ours.l1_loss_backward
+    configs, inputs = REDUCTIONS, arrays("N C", N=[3], C=[5])
+
+
+class TestR2Score(Pairs, FunctionParity):
+    numpy, torch = ours.r2_score, theirs.r2_score
+    layouts = {k: v for k, v in LAYOUTS.items() if k != "broadcast"}  # 1 - x/0: nothing varies
+    inputs = [*arrays("N", N=[1, 9]), *arrays("N C", N=[7], C=[3])]
+
+
+@pytest.mark.parametrize("dtype", ["int64", "int32", "uint8", "bool"])
+def test_whole_targets_are_taken_in_the_dtype_of_the_input(dtype):
+    x, target = np.array([0.5, 2.0], np.float32), np.array([1, 0]).astype(dtype)
+    criterion, tensor = ours.MSELoss(), torch.from_numpy(x).requires_grad_()
+    expected = theirs.MSELoss()(tensor, torch.from_numpy(target))
+    expected.backward()
+    loss = criterion(x, target)
+    assert loss.dtype == np.float32 and loss == expected.item()
+    np.testing.assert_array_equal(criterion.backward(), to_numpy(tensor.grad))
+
+
+def test_a_float32_square_that_overflows_is_infinite_and_silent():
+    criterion = ours.MSELoss()
+    assert criterion(np.array([1e30], np.float32), np.array([0], np.float32)) == np.inf
+    assert criterion.backward() == np.float32(2e30)
+
+
+def test_a_gradient_for_the_loss_scales_the_gradient_of_the_input():
+    x, target = np.array([1, 2], np.float32), np.array([0, 0], np.float32)
+    criterion = ours.MSELoss(reduction="sum")
+    criterion(x, target)
+    np.testing.assert_array_equal(criterion.backward(3.0), [6, 12])
+    unreduced = ours.MSELoss(reduction="none")
+    unreduced(x, target)
+    with pytest.raises(RuntimeError, match="shaped like its output"):
+        unreduced.backward()
+
+
+def test_r2_is_0_for_the_mean_and_1_for_the_truth():
+    target = np.array([[1.0, 5], [2, 5], [6, 8]])
+    assert ours.r2_score(target, target) == 1
+    mean = np.broadcast_to(target.mean(axis=0), target.shape)
+    assert ours.r2_score(mean, target) == 0
