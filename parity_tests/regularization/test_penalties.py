@@ -70,6 +70,7 @@ class PenaltyParity(Case):
                 )
         yield Check("finite differences", partial(self._finite_differences, settings))
         yield Check("changes gradients only", partial(self._effects, settings))
+        yield Check("long sums", partial(self._long_sums, settings))
         yield Check("refusals", self._refusals)
         for name, wrong in self.mistakes.items():
             yield Check(f"catches[{name}]", partial(self._catches, settings, name, wrong))
@@ -130,6 +131,17 @@ class PenaltyParity(Case):
             near = (above - below) / (2 * h)
             allowed = 1e2 * np.finfo(float).eps * abs(above) / h
             log.require(abs(near - slope) <= allowed, f"{name}: {slope} but {near} by differences")
+
+    def _long_sums(self, settings, log):
+        """Sums long enough for the order of addition to show in float32."""
+        given = {
+            "state weight": self.rng(settings, "long sums").standard_normal((500, 500)),
+            "before weight": np.zeros((500, 500)),
+            "dloss": np.array(1.5),
+        }
+        config = self.configs[-1]
+        ours_, theirs_ = partial(self._ours, config), partial(self._theirs, config)
+        log.compare(compare(ours_, theirs_, given, "float32", jitters=1), "long sums")
 
     def _effects(self, settings, log):
         rng = self.rng(settings, "effects")
