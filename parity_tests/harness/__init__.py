@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from parity_tests.harness.optimizer_case import OptimizerParity
     from parity_tests.harness.refusal import Refusal
     from parity_tests.harness.rule_case import RuleCase
+    from parity_tests.harness.scheduler_case import SchedulerParity
+    from parity_tests.harness.training_case import TrainingParity
 
 __all__ = [
     "LAYOUTS",
@@ -28,7 +30,9 @@ __all__ = [
     "OptimizerParity",
     "Refusal",
     "RuleCase",
+    "SchedulerParity",
     "Settings",
+    "TrainingParity",
     "arrays",
     "grid",
 ]
@@ -42,6 +46,8 @@ _MODULES = (
     "module_case",
     "optimizer_case",
     "rule_case",
+    "training_case",
+    "scheduler_case",
 )
 """Where the names above are looked for, the light ones first."""
 

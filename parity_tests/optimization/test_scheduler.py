@@ -1,0 +1,153 @@
+"""A rule of one's own, and schedules one after the other."""
+
+import warnings
+from bisect import bisect_right
+
+import numpy as np
+
+from numpy_impl.optimization import scheduler as ours
+from parity_tests.harness import Refusal, SchedulerParity
+from torch_impl.optimization import scheduler as theirs
+
+
+class Halved:
+    """A callable object: what it keeps is saved."""
+
+    def __init__(self, every):
+        self.every = every
+
+    def __call__(self, epoch):
+        return 0.5 ** (epoch // self.every)
+
+
+def inverse(epoch):
+    return 1 / (1 + 0.1 * epoch)
+
+
+class TestLambdaLR(SchedulerParity):
+    numpy, torch = ours.LambdaLR, theirs.LambdaLR
+    configs = [{"lr_lambda": inverse}, {"lr_lambda": Halved(4)}]
+    refusals = [
+        Refusal({"lr_lambda": [inverse]}, says="Expected 2 lr_lambdas, but got 1"),
+        Refusal({"lr_lambda": [inverse] * 3}, says="Expected 2 lr_lambdas, but got 3"),
+    ]
+
+    class OnThePresentRate(ours.LambdaLR):
+        def get_lr(self):
+            super().get_lr()
+            pairs = zip(self.lr_lambdas, self.optimizer.param_groups, strict=True)
+            return [group["lr"] * fn(self.last_epoch) for fn, group in pairs]
+
+    class CountsFromOne(ours.LambdaLR):
+        def get_lr(self):
+            super().get_lr()
+            pairs = zip(self.lr_lambdas, self.base_lrs, strict=True)
+            return [base * fn(self.last_epoch + 1) for fn, base in pairs]
+
+    mistakes = {"times the present rate": OnThePresentRate, "counts from 1": CountsFromOne}
+
+
+class TestLambdaLRByGroup(SchedulerParity):
+    numpy, torch = ours.LambdaLR, theirs.LambdaLR
+    configs = [{"lr_lambda": [inverse, Halved(3)]}]
+    groups = (2,)
+
+    class FirstForAll(ours.LambdaLR):
+        def get_lr(self):
+            super().get_lr()
+            return [base * self.lr_lambdas[0](self.last_epoch) for base in self.base_lrs]
+
+    mistakes = {"the first for every group": FirstForAll}
+
+
+def chain(*schedules, milestones):
+    return {"schedulers": list(schedules), "milestones": milestones}
+
+
+class TestSequentialLR(SchedulerParity):
+    numpy, torch = ours.SequentialLR, theirs.SequentialLR
+    configs = [
+        chain(
+            (
+                "SequentialLR",
+                chain(
+                    ("LinearLR", {"start_factor": 0.5}),
+                    ("ExponentialLR", {"gamma": 0.8}),
+                    milestones=[6],
+                ),
+            ),
+            ("StepLR", {"step_size": 4}),
+            milestones=[15],
+        ),
+        chain(
+            ("LinearLR", {"start_factor": 0.2, "total_iters": 4}),
+            ("CosineAnnealingLR", {"T_max": 20}),
+            milestones=[5],
+        ),
+        chain(("ExponentialLR", {"gamma": 0.9}), milestones=[]),
+        chain(
+            ("StepLR", {"step_size": 2}),
+            ("PolynomialLR", {"total_iters": 6}),
+            ("LambdaLR", {"lr_lambda": inverse}),
+            milestones=[3, 10],
+        ),
+    ]
+    jumps, restarts = False, None
+    refusals = [
+        Refusal(chain(milestones=[]), says="at least one"),
+        Refusal(chain(("LinearLR", {}), milestones=[3]), says="got 1 and 1"),
+        Refusal({"schedulers": [3], "milestones": []}, says="schedulers.0. is no scheduler: int"),
+    ]
+
+    def build(self, side, optimizer, config):
+        made = [self.one(side, optimizer, entry) for entry in config["schedulers"]]
+        kind = type(self).numpy if side == "NumPy" else type(self).torch
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch, and so we, warn when a chain opens a chain
+            return kind(optimizer, made, config["milestones"])
+
+    def one(self, side, optimizer, entry):
+        if not isinstance(entry, tuple):
+            return entry
+        name, arguments = entry
+        if name == "SequentialLR":
+            return self.build(side, optimizer, arguments)
+        return getattr(self.schedules(side), name)(optimizer, **arguments)
+
+    class LateSwitch(ours.SequentialLR):
+        def step(self, epoch=None):
+            self.last_epoch += 1
+            i = bisect_right(self._milestones, self.last_epoch - 1)
+            if i > 0 and self._milestones[i - 1] == self.last_epoch - 1:
+                self._schedulers[i]._update_lr(0)
+            else:
+                self._schedulers[i].step()
+            self._last_lr = self._schedulers[i].get_last_lr()
+
+    class NoUndo(ours.SequentialLR):
+        def recursive_undo(self, sched=None):
+            pass
+
+    class CarriedOn(ours.SequentialLR):
+        def step(self, epoch=None):
+            self.last_epoch += 1
+            scheduler = self._schedulers[bisect_right(self._milestones, self.last_epoch)]
+            scheduler._step_count += 1
+            scheduler._update_lr()
+            self._last_lr = scheduler.get_last_lr()
+
+    mistakes = {
+        "switches one epoch late": LateSwitch,
+        "first steps not taken back": NoUndo,
+        "the next begins from the present rate": CarriedOn,
+    }
+
+
+def test_a_chain_refuses_the_schedule_of_another_optimizer():
+    from numpy_impl.module import Parameter
+    from numpy_impl.optimization import SGD, ExponentialLR
+    from parity_tests.harness.refusal import refused
+
+    a, b = (SGD([Parameter(np.zeros(2))]) for _ in range(2))
+    schedule = ExponentialLR(b, 0.9)
+    assert "same optimizer" in (refused(lambda: ours.SequentialLR(a, [schedule], [])) or "")
