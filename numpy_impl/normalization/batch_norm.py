@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,47 +15,30 @@ from numpy_impl.random import Generator
 
 __all__ = ["BatchNorm1d", "BatchNorm2d", "batch_norm_from_guide", "linear_norm_relu"]
 
-BLOCK = 131072  # numbers a block: few enough for the cache, enough to hide a call's overhead
-ROWS = 128  # and at most so many rows, beyond which float32 sums go on in float64
+ROWS, LENGTH = 128, 16384  # numbers that are summed in the array's own dtype, then in float64
 
 
-class _Walk:
-    """The way through x (N, C, *), as a matrix in blocks of rows, and the sums on that way.
+def _sums(x: Array) -> Array:
+    """The sum of each channel of x (N, C, L), float64; products with ones, which BLAS does fast."""
+    n, channels, length = x.shape
+    if length != 1:
+        return _dots(x, np.ones(length, x.dtype))
+    rows, ones, whole = x[:, :, 0], np.ones(ROWS, x.dtype), n - n % ROWS
+    total = (ones[: n - whole] @ rows[whole:]).astype(np.float64)
+    if whole:
+        total += (ones @ rows[:whole].reshape(-1, ROWS, channels)).sum(axis=0, dtype=np.float64)
+    return total
 
-    (N, C) stays as it is, and a block gives a sum for each column. (N, C, *) becomes (N*C, L), and
-    each row, one channel of one sample, gives a sum. Either way the sums fill a table (groups, C).
-    """
 
-    def __init__(self, x: Array) -> None:
-        rows, channels, length = x.shape[0], x.shape[1], math.prod(x.shape[2:])
-        self.count, self.by_column = rows * length, length == 1
-        self.matrix = (rows, channels) if self.by_column else (rows * channels, length)
-        step = max(1, BLOCK // max(self.matrix[1], 1))
-        self.step = min(step, ROWS) if self.by_column else step
-        starts = range(0, self.matrix[0], self.step)
-        self.blocks = [slice(i, min(i + self.step, self.matrix[0])) for i in starts]
-        sizes = [b.stop - b.start for b in self.blocks] if self.by_column else [length] * rows
-        self.sizes = np.maximum(sizes, 1.0)[:, None]  # of the groups
-        self.shape = len(sizes), channels
-        self.ones = np.ones(self.step if self.by_column else length, x.dtype)
-
-    def __iter__(self) -> Iterator[tuple[slice, Any]]:
-        """Each block, and where its sums and coefficients stand in a table."""
-        return iter(zip(self.blocks, range(len(self.blocks)) if self.by_column else self.blocks))
-
-    def table(self, values: Any, dtype: DTypeLike) -> Array:
-        """Values a channel, or a group and channel, to be indexed by block."""
-        table = np.empty(self.shape, dtype)
-        table[...] = values
-        return table if self.by_column else table.reshape(-1, 1)
-
-    def sum(self, x: Array) -> Array:
-        """The sums of a block; a product with ones is much faster than x.sum(axis)."""
-        return self.ones[: len(x)] @ x if self.by_column else (x @ self.ones)[:, None]
-
-    def dot(self, x: Array, y: Array) -> Array:
-        """The sums of x * y in a block, without an array of the products."""
-        return np.einsum("nc,nc->c", x, y) if self.by_column else np.vecdot(x, y)[:, None]
+def _dots(x: Array, y: Array) -> Array:
+    """The sum of x * y in each channel of x (N, C, L), float64."""
+    if x.shape[2] == 1:
+        return _sums(x * y)
+    total = np.zeros(x.shape[1])
+    for i in range(0, x.shape[2], LENGTH):
+        piece = np.vecdot(x[..., i : i + LENGTH], y[..., i : i + LENGTH])
+        total += piece.sum(axis=0, dtype=np.float64)
+    return total
 
 
 class _BatchNorm(Module):
@@ -100,70 +82,52 @@ class _BatchNorm(Module):
         """x normalised by the batch's statistics, or in eval mode by the tracked ones."""
         from_batch = self.training or self.running_mean is None
         x = self._checked(x, from_batch)
-        walk = _Walk(x)
-        rows = x.reshape(walk.matrix)
-        y = np.empty(walk.matrix, x.dtype)
+        shape, x = x.shape, x.reshape(len(x), self.num_features, math.prod(x.shape[2:]))
+        n = max(len(x) * x.shape[2], 1)  # numbers a channel
         with np.errstate(all="ignore"):  # NaN and infinity go through in silence, as in torch
             if from_batch:
-                pivot, mean, rest, var = _moments(walk, rows, y)
-                self._track(walk.count, mean + rest, var)
+                mean = (_sums(x) / n).astype(x.dtype)
+                z = x - mean[:, None]
+                # what rounding the mean has left in z: without it an offset costs digits
+                rest = np.where(np.isfinite(mean), _sums(z) / n, 0)
+                var = np.maximum(_dots(z, z) / n - rest**2, 0)
+                self._track(x, mean + rest, var)
             else:
                 mean, rest = self.running_mean.copy(), np.zeros(self.num_features)
-                var = self.running_var.astype(np.float64)
-                pivot = walk.table(mean, x.dtype)
-                for block, at in walk:
-                    np.subtract(rows[block], pivot[at], out=y[block])
+                z, var = x - mean[:, None], self.running_var.astype(np.float64)
             rstd = 1 / np.sqrt(var + self.eps)
             a = rstd if self.weight is None else self.weight.data * rstd
-            # y holds x - pivot, so what is left of the mean goes into the shift, in float64
-            c = (pivot.reshape(walk.shape) - mean - rest) * a
-            c += 0 if self.bias is None else self.bias.data
-            a, c = walk.table(a, x.dtype), walk.table(c, x.dtype)
-            for block, at in walk:
-                scaled = y[block]
-                scaled *= a[at]
-                scaled += c[at]
-        y = y.reshape(x.shape)
-        self.save_for_backward(y, rows, walk, mean, rest, rstd, from_batch)
+            shift = -rest * a if self.bias is None else self.bias.data - rest * a
+            z *= a[:, None].astype(x.dtype)
+            z += shift[:, None].astype(x.dtype)
+        y = z.reshape(shape)
+        self.save_for_backward(y, x, mean, rest, rstd, from_batch)
         return y
 
     def backward(self, dy: Array) -> Array | None:
         """The gradient of x; adds into weight.grad and bias.grad."""
-        dy, x, walk, mean, rest, rstd, from_batch = self.saved_for_backward(dy)
-        shape, dtype, dy = dy.shape, x.dtype, dy.reshape(walk.matrix)
-        dx = np.empty(walk.matrix, dtype)
-        sums, dots = walk.table(0, np.float64), walk.table(0, np.float64)
+        dy, x, mean, rest, rstd, from_batch = self.saved_for_backward(dy)
+        shape, dy, n = dy.shape, dy.reshape(x.shape), max(len(x) * x.shape[2], 1)
         with np.errstate(all="ignore"):
-            pivot = walk.table(mean, dtype)
-            for block, at in walk:
-                centred = np.subtract(x[block], pivot[at], out=dx[block])
-                sums[at] = walk.sum(dy[block])
-                dots[at] = walk.dot(dy[block], centred)
-            dbias = sums.reshape(walk.shape).sum(axis=0)
-            dot = dots.reshape(walk.shape).sum(axis=0) - rest * dbias  # of dy and x - mean
-            if self.bias is not None:
-                self.bias.add_grad(dbias.astype(dtype))
+            z = x - mean[:, None]
+            dbias = _sums(dy)
+            dot = _dots(dy, z) - rest * dbias  # of dy and x - mean
             if self.weight is not None:
-                self.weight.add_grad((dot * rstd).astype(dtype))
+                self.weight.add_grad((dot * rstd).astype(x.dtype))
+            if self.bias is not None:
+                self.bias.add_grad(dbias.astype(x.dtype))
             if not self.needs_input_grad:
                 return None
-            a = walk.table(rstd if self.weight is None else self.weight.data * rstd, dtype)
+            a = rstd if self.weight is None else self.weight.data * rstd
             if from_batch:  # mean and var moved with x, so their paths come back too
-                n = max(walk.count, 1)
                 k = rstd**2 * dot / n
-                shift = walk.table(dbias / n - k * rest, dtype)
-                k = walk.table(k, dtype)
-                scratch = np.empty((walk.step, walk.matrix[1]), dtype)
-                for block, at in walk:  # dx = (dy - <dy> - (x - mean) * k) * a, subtractions first
-                    grad, left = dx[block], scratch[: len(dy[block])]
-                    np.subtract(dy[block], shift[at], out=left)
-                    grad *= k[at]
-                    np.subtract(left, grad, out=grad)
-                    grad *= a[at]
+                z *= k[:, None].astype(x.dtype)
+                z += (dbias / n - k * rest)[:, None].astype(x.dtype)
+                np.subtract(dy, z, out=z)
+                z *= a[:, None].astype(x.dtype)
             else:
-                for block, at in walk:
-                    np.multiply(dy[block], a[at], out=dx[block])
-        return dx.reshape(shape)
+                np.multiply(dy, a[:, None].astype(x.dtype), out=z)
+        return z.reshape(shape)
 
     def _checked(self, x: Array, from_batch: bool) -> Array:
         name, held = type(self).__name__, [self.weight, self.running_mean]
@@ -185,14 +149,15 @@ class _BatchNorm(Module):
             raise IndexError(f"{name} with affine=True wants 1+ features, got {x.shape}")
         return x
 
-    def _track(self, count: int, mean: Array, var: Array) -> None:
+    def _track(self, x: Array, mean: Array, var: Array) -> None:
         if not (self.training and self.track_running_stats) or self.running_mean is None:
             return
         self.num_batches_tracked += 1
-        if count:
+        if x.size:
+            n = x.shape[0] * x.shape[2]
             m = self.momentum if self.momentum is not None else 1 / int(self.num_batches_tracked)
             self.running_mean[...] = m * mean + (1 - m) * self.running_mean
-            self.running_var[...] = m * count / (count - 1) * var + (1 - m) * self.running_var
+            self.running_var[...] = m * n / (n - 1) * var + (1 - m) * self.running_var
 
     def extra_repr(self) -> str:
         """The arguments."""
@@ -200,35 +165,6 @@ class _BatchNorm(Module):
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
             f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
         )
-
-
-def _moments(walk: _Walk, x: Array, centred: Array) -> tuple[Array, Array, Array, Array]:
-    """The pivots; the mean, what rounding it lost and the biased variance; leaves x - pivot.
-
-    A group's pivot is its own mean as far as its dtype holds it, so nothing cancels at any offset;
-    what the pivot missed is in s1. The groups are joined as Chan, Golub & LeVeque 1983 do.
-    """
-    pivot = walk.table(0, x.dtype)
-    s1, s2 = walk.table(0, np.float64), walk.table(0, np.float64)
-    for block, at in walk:
-        size = len(x[block]) if walk.by_column else max(x.shape[1], 1)
-        pivot[at] = walk.sum(x[block]) / size
-        rest = np.subtract(x[block], pivot[at], out=centred[block])
-        s1[at] = walk.sum(rest)
-        s2[at] = walk.dot(rest, rest)
-    pivots = pivot.reshape(walk.shape).astype(np.float64)
-    missed, squares = s1.reshape(walk.shape) / walk.sizes, s2.reshape(walk.shape) / walk.sizes
-    share = walk.sizes[:, 0] / max(walk.count, 1)  # of each group in the channel
-    origin = pivots[:1].sum(axis=0)  # means are counted from the first pivot, or digits are lost
-    means = pivots - origin + missed
-    mean = share @ means
-    var = share @ (squares - missed**2 + (means - mean) ** 2)
-    rounded = (origin + mean).astype(x.dtype)
-    rest = origin - rounded + mean
-    if np.isnan(rounded).any():  # infinity - infinity: the mean is what the pivots say
-        rounded = np.where(np.isnan(rounded), share @ pivots, rounded).astype(x.dtype)
-        rest = np.nan_to_num(rest)
-    return pivot, rounded, rest, np.maximum(var, 0)
 
 
 class BatchNorm1d(_BatchNorm):
