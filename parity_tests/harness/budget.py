@@ -10,6 +10,9 @@ error against that truth, the worst of several runs one ulp apart, is the measur
 
     allowed = 4 * error of torch + 4 ulp(scale)
 
+Our own error is one draw too. Where it goes beyond the budget, this side runs on the same nearby
+numbers as well and the middle of its deviations counts: chance passes, a mistake does not.
+
 NaN and infinity are compared by place and sign, never by difference.
 """
 
@@ -114,13 +117,22 @@ def compare(
             rough = [reference(x) for x in nearby]
             truth = exact[0]
             noise = {
-                k: [_distance(r[k], e[k]) for r, e in zip(rough, exact, strict=True)]
-                for k in truth
+                k: [_distance(r[k], e[k]) for r, e in zip(rough, exact, strict=True)] for k in truth
             }
     if got.keys() != truth.keys():
         lacking, extra = truth.keys() - got.keys(), got.keys() - truth.keys()
-        raise AssertionError(f"not the same tensors: missing {lacking or '-'}, extra {extra or '-'}")
-    return [deviation(k, got[k], truth[k], noise[k], dtype, by_step) for k in truth]
+        raise AssertionError(
+            f"not the same tensors: missing {lacking or '-'}, extra {extra or '-'}"
+        )
+
+    def held(got: Arrays, truth: Arrays) -> list[Deviation]:
+        return [deviation(k, got[k], truth[k], noise[k], dtype, by_step) for k in truth]
+
+    found = held(got, truth)
+    if dtype == "float32" and not all(d.passed for d in found):
+        draws = [found] + [held(ours(x), e) for x, e in zip(nearby[1:], exact[1:], strict=True)]
+        found = [sorted(d, key=_badness)[len(d) // 2] for d in zip(*draws, strict=True)]
+    return found
 
 
 def deviation(
@@ -146,11 +158,14 @@ def deviation(
         return Deviation(*blank)
     ours = ours.astype(np.float64)
     finite = np.isfinite(reference)
-    same = np.where(finite, np.isfinite(ours), (ours == reference) | (ours != ours) & (reference != reference))
+    same = np.where(
+        finite, np.isfinite(ours), (ours == reference) | (ours != ours) & (reference != reference)
+    )
     if not same.all():
         at = tuple(int(i) for i in np.argwhere(~same)[0])
         return Deviation(
-            *blank, problem=f"{float(ours[at])} at {list(at)} where the reference has {float(reference[at])}"
+            *blank,
+            problem=f"{float(ours[at])} at {list(at)} where the reference has {float(reference[at])}",
         )
 
     axes = tuple(range(1, reference.ndim)) if by_step and reference.ndim else None
@@ -185,6 +200,10 @@ def deviation(
         ours=float(ours[at]),
         reference=float(reference[at]),
     )
+
+
+def _badness(d: Deviation) -> float:
+    return np.inf if d.problem else d.units
 
 
 def _distance(a: Array, b: Array) -> Array:
