@@ -13,7 +13,7 @@ from parity_tests.harness.results import GROUPS, Outcome, Run, Technique, units_
 Paint = Callable[[str, str], str]
 
 CODES = {"bold": "1", "faint": "2", "bad": "1;31", "good": "32", "near": "33"}
-WIDTHS = dict(zip(GROUPS, (9, 10, 8)))
+WIDTHS = dict(zip(GROUPS, (8, 9, 8)))
 
 
 def painter(stream: TextIO) -> Paint:
@@ -29,7 +29,7 @@ def painter(stream: TextIO) -> Paint:
 def results_table(run: Run, paint: Paint) -> str:
     """Every technique on a line: what was compared, how near to the budget, and the verdict."""
     dtypes = run.settings.dtypes
-    name_width = max([20, *(len(o.technique.name) + 2 for o in run.outcomes)])
+    name_width = max([14, *(len(o.technique.name) + 2 for o in run.outcomes)])
     block = sum(WIDTHS.values())
     over = "".join("   " + f" {dtype} ".center(block - 1, "-") for dtype in dtypes)
     head = " " * name_width + f"{'compared':>9}{'rules':>7}"

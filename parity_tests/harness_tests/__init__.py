@@ -1,0 +1,1 @@
+"""Tests of the harness itself: that it catches what it must, and says so."""
