@@ -11,9 +11,11 @@ from typing import Any, Literal
 import numpy as np
 from tqdm import tqdm
 
+from numpy_impl.losses.regression import Loss
 from numpy_impl.module import Array, Module, no_grad
 from numpy_impl.optimization.optimizer import Optimizer
 from numpy_impl.optimization.scheduler import LRScheduler
+from numpy_impl.regularization import EarlyStopping, ElasticNet
 from numpy_impl.training.history import History
 from numpy_impl.training.interrupt import interrupt_between_steps
 from numpy_impl.training.non_finite import NonFiniteError, find_non_finite
@@ -28,7 +30,7 @@ Metric = Callable[[Array, Array], Any]
 def fit(
     model: Module,
     batches: Batches,
-    criterion: Any,
+    criterion: Loss,
     optimizer: Optimizer,
     *,
     epochs: int = 1,
@@ -38,8 +40,8 @@ def fit(
     scheduler_steps: Literal["epoch", "step"] = "epoch",
     clip_norm: float | None = None,
     clip_value: float | None = None,
-    penalty: Any = None,
-    early_stopping: Any = None,
+    penalty: ElasticNet | None = None,
+    early_stopping: EarlyStopping | None = None,
     monitor: Literal["val_loss", "val_metric"] = "val_loss",
     history: History | None = None,
     progress: bool | None = None,
@@ -137,7 +139,7 @@ def fit(
 
 
 def evaluate(
-    model: Module, batches: Batches, criterion: Any, metric: Metric | None = None
+    model: Module, batches: Batches, criterion: Loss, metric: Metric | None = None
 ) -> tuple[float, float | None]:
     """Measure the criterion, and the metric if there is one, over all batches taken together.
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
+from numpy_impl.losses.regression import Loss
 from numpy_impl.module import Array, Module
 from numpy_impl.optimization.clipping import (
     clip_grad_value_,
@@ -15,6 +15,7 @@ from numpy_impl.optimization.clipping import (
     get_total_norm,
 )
 from numpy_impl.optimization.optimizer import Optimizer
+from numpy_impl.regularization import ElasticNet
 from numpy_impl.training.non_finite import NonFiniteError, find_non_finite
 
 __all__ = ["train_step"]
@@ -23,12 +24,12 @@ __all__ = ["train_step"]
 def train_step(
     model: Module,
     batch: Sequence[Array],
-    criterion: Any,
+    criterion: Loss,
     optimizer: Optimizer,
     *,
     clip_norm: float | None = None,
     clip_value: float | None = None,
-    penalty: Any = None,
+    penalty: ElasticNet | None = None,
 ) -> tuple[Array, Array]:
     """Descend the loss of one batch by one step; returns the loss and the gradients' norm.
 
@@ -38,7 +39,7 @@ def train_step(
         batch: the model's inputs, then the target.
         clip_norm: bound on the norm of all gradients together.
         clip_value: bound on each element of each gradient, instead.
-        penalty: a penalty module on this model's weights, added to the loss.
+        penalty: on the model's weights, added to the loss: L1, L2, ElasticNet.
 
     Raises:
         NonFiniteError: the loss or a gradient is NaN or infinite. No parameter has moved then.
@@ -55,13 +56,13 @@ def train_step(
             if np.ndim(loss):
                 raise ValueError(f"the loss must be one number, got shape {np.shape(loss)}")
             if penalty is not None:
-                loss = loss + penalty()
+                loss = loss + penalty(model)
             if not math.isfinite(loss):
                 layer, why = find_non_finite(model, inputs, target, criterion)
                 raise NonFiniteError(f"the loss is {loss}", why, layer)
             model.backward(criterion.backward())
             if penalty is not None:
-                penalty.backward()
+                penalty.backward(model)
             norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
     except BaseException:
         _drop_saved(model, criterion)

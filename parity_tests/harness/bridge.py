@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from numpy_impl.random import Generator
+
 
 def to_torch(tree: Any) -> Any:
     """The same structure with copies of its arrays as tensors."""
@@ -28,3 +30,14 @@ def to_numpy(tree: Any) -> Any:
     if isinstance(tree, list | tuple):
         return type(tree)(to_numpy(value) for value in tree)
     return tree
+
+
+def same_stream(generator: Generator, torch_generator: torch.Generator) -> bool:
+    """Whether both would draw the same next; neither is moved."""
+    ahead = torch.Generator()
+    ahead.set_state(torch_generator.get_state())
+    state = generator.get_state()
+    drawn = int(generator.random64()[0])
+    generator.set_state(state)
+    high = int(torch.empty((), dtype=torch.int64).random_(generator=ahead))  # without the sign bit
+    return drawn % 2**63 == high

@@ -8,6 +8,7 @@ import torch
 import numpy_impl
 from numpy_impl.training import data as ours
 from parity_tests.harness import RuleCase, grid
+from parity_tests.harness.bridge import same_stream
 from parity_tests.harness.refusal import raises
 from torch_impl.training import data as theirs
 
@@ -44,16 +45,6 @@ class ShortBatchKept(ours.DataLoader):
         super().__init__(dataset, batch_size, shuffle, generator=generator)
 
 
-def stands_alike(generator, torch_generator):
-    """Whether both would draw the same next, found out without moving them."""
-    ahead = torch.Generator()
-    ahead.set_state(torch_generator.get_state())
-    state = generator.get_state()
-    ours = int(generator.random64()[0]) & (2**63 - 1)
-    generator.set_state(state)
-    return ours == int(torch.empty((), dtype=torch.int64).random_(generator=ahead))
-
-
 class LoaderParity(RuleCase):
     """A loader that is run for three passes beside torch's, the last one broken off."""
 
@@ -67,9 +58,8 @@ class LoaderParity(RuleCase):
             seed = int(rng.integers(2**31))
             numpy_impl.manual_seed(seed)
             torch.default_generator.manual_seed(seed)
-            streams = (None, None)
-            if own:
-                streams = numpy_impl.Generator().manual_seed(1), torch.Generator().manual_seed(1)
+            pair = numpy_impl.Generator().manual_seed(1), torch.Generator().manual_seed(1)
+            streams = pair if own else (None, None)
             loader, other = self.pair(config, x, y, streams)
             log.require(len(loader) == len(other), f"{config}: {len(loader)}, not {len(other)}")
             watched = (
@@ -77,7 +67,7 @@ class LoaderParity(RuleCase):
             )
             for passes in range(3):
                 it, it2 = iter(loader), iter(other)
-                log.require(stands_alike(*watched), f"{config}: streams part when a pass starts")
+                log.require(same_stream(*watched), f"{config}: streams part when a pass starts")
                 for _ in range(len(other) + 1 if passes < 2 else 1):
                     a, b = next(it, None), next(it2, None)
                     same = (a is None) == (b is None)
@@ -86,7 +76,7 @@ class LoaderParity(RuleCase):
                         same = all(np.array_equal(p, q.numpy()) for p, q in pairs)
                         same = same and all(str(p.dtype) == str(q.dtype)[6:] for p, q in pairs)
                     log.require(same, f"{config}, pass {passes}: {a}, torch {b}")
-                    log.require(stands_alike(*watched), f"{config}, pass {passes}: streams part")
+                    log.require(same_stream(*watched), f"{config}, pass {passes}: streams part")
 
 
 class TestDataLoader(LoaderParity):
@@ -112,27 +102,18 @@ class TestDataLoader(LoaderParity):
             log.require(not np.shares_memory(batch, x), "a batch shares the dataset's memory")
 
     def check_bad_settings_are_refused_as_torchs_are(self, log, rng):
-        pairs = [
-            (type(self).numpy, ours.TensorDataset(np.zeros(3)), ours.TensorDataset(np.zeros(0))),
-            (
-                theirs.DataLoader,
-                theirs.TensorDataset(torch.zeros(3)),
-                theirs.TensorDataset(torch.zeros(0)),
-            ),
-        ]
-        for loader, full, empty in pairs:
-            for size in (0, -1, 2.0, "3", True):
-                log.require(
-                    raises(lambda n=size: loader(full, n)), f"{loader}: batch_size={size!r}"
-                )
-            log.require(raises(lambda: loader(full, drop_last=1)), f"{loader}: drop_last=1")
-            log.require(
-                raises(lambda: list(loader(full, shuffle=True, generator=7))), f"{loader}: 7"
-            )
-            log.require(
-                raises(lambda: loader(empty, 2, shuffle=True)), f"{loader}: nothing to shuffle"
-            )
-            log.require(list(loader(empty, 2)) == [], f"{loader}: an empty set has batches")
+        full, empty = ours.TensorDataset(np.zeros(3)), ours.TensorDataset(np.zeros(0))
+        self.refuses(log, type(self).numpy, full, empty)
+        full, empty = theirs.TensorDataset(torch.zeros(3)), theirs.TensorDataset(torch.zeros(0))
+        self.refuses(log, theirs.DataLoader, full, empty)
+
+    def refuses(self, log, loader, full, empty):
+        for size in (0, -1, 2.0, "3", True):
+            log.require(raises(loader, full, size), f"{loader}: batch_size={size!r}")
+        log.require(raises(lambda: loader(full, drop_last=1)), f"{loader}: drop_last=1")
+        log.require(raises(lambda: list(loader(full, shuffle=True, generator=7))), f"{loader}: 7")
+        log.require(raises(lambda: loader(empty, 2, shuffle=True)), f"{loader}: nothing to shuffle")
+        log.require(list(loader(empty, 2)) == [], f"{loader}: an empty set has batches")
 
 
 class TestBatches(LoaderParity):

@@ -23,6 +23,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from tqdm import tqdm
 
+from torch_impl.regularization import EarlyStopping, ElasticNet
 from torch_impl.training.history import History
 from torch_impl.training.interrupt import interrupt_between_steps
 from torch_impl.training.non_finite import NonFiniteError, find_non_finite
@@ -47,8 +48,8 @@ def fit(
     scheduler_steps: Literal["epoch", "step"] = "epoch",
     clip_norm: float | None = None,
     clip_value: float | None = None,
-    penalty: nn.Module | None = None,
-    early_stopping: Any = None,
+    penalty: ElasticNet | None = None,
+    early_stopping: EarlyStopping | None = None,
     monitor: Literal["val_loss", "val_metric"] = "val_loss",
     history: History | None = None,
     progress: bool | None = None,

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_value_, clip_grads_with_norm_, get_total_norm
 from torch.optim import Optimizer
 
+from torch_impl.regularization import ElasticNet
 from torch_impl.training.non_finite import NonFiniteError, find_non_finite
 
 __all__ = ["train_step"]
@@ -25,7 +26,7 @@ def train_step(
     *,
     clip_norm: float | None = None,
     clip_value: float | None = None,
-    penalty: nn.Module | None = None,
+    penalty: ElasticNet | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Descend the loss of one batch by one step; returns the loss and the gradients' norm.
 
@@ -35,7 +36,7 @@ def train_step(
         batch: the model's inputs, then the target.
         clip_norm: bound on the norm of all gradients together.
         clip_value: bound on each element of each gradient, instead.
-        penalty: a penalty module on this model's weights, added to the loss.
+        penalty: on the model's weights, added to the loss: L1, L2, ElasticNet.
 
     Raises:
         NonFiniteError: the loss or a gradient is NaN or infinite, and on the CPU. No parameter has
@@ -51,7 +52,7 @@ def train_step(
     if loss.ndim:
         raise ValueError(f"the loss must be one number, got shape {tuple(loss.shape)}")
     if penalty is not None:
-        loss = loss + penalty()
+        loss = loss + penalty(model)
     watched = loss.device.type == "cpu"
     if watched and not loss.isfinite():
         layer, why = find_non_finite(model, inputs, target, criterion)

@@ -1,0 +1,310 @@
+"""Whole trainings under parity: the same network on the same digits, step by step.
+
+    class TestMLP(TrainingParity):
+        def make(self, impl):
+            return impl.architectures.DeepMLP([64, 32, 10])
+
+        def train(self, impl, model, data, epochs):
+            return model.fit(data.x, data.y, epochs, self.batch_size, generator=data.generator)
+
+`impl` is numpy_impl or torch_impl, so one declaration serves both. Both start from the same weights
+(drawn on the NumPy side and loaded on the other) and the same seeds.
+
+float64 is compared over the whole run, float32 over its first steps: two right float32 runs part
+for good where the input of a ReLU is so near 0 that rounding gives it another sign. Where that
+happens is in the title of the float32 curve.
+
+The budget of a step: weights and data are put one ulp off in the reference, and every step is made
+as another rounding could have made it. One ulp at the start is not enough. A gradient may be off by
+eps times the largest number in its array, which is what its own checks allow it, and there are
+places that round alike an ulp away: with p near 1, p - 1 is a multiple of eps for all of them. Adam
+then divides a small gradient by its own size, and its rounding with it.
+
+A difference goes on to all later steps, so what this has moved up to a step is allowed from there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch.optim.optimizer import (
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
+
+import numpy_impl.architectures
+import torch_impl.architectures
+from examples.datasets import load_splits
+from parity_tests.harness.bridge import same_stream, to_numpy, to_torch
+from parity_tests.harness.budget import Arrays, Deviation, deviation, jitter
+from parity_tests.harness.case import Case, Check, Curve, Log, Settings
+from parity_tests.harness.inputs import Array
+
+SEED = 5
+NEARBY = 2  # runs of the reference an ulp away
+DRAWN = "step loss", "gradient norm", "step lr", "step val_loss"
+
+
+@dataclass(frozen=True)
+class Data:
+    """What one side trains on: arrays or tensors, and a fresh generator for the shuffles."""
+
+    x: Any
+    y: Any
+    x_val: Any
+    y_val: Any
+    generator: Any
+
+
+class TrainingParity(Case):
+    """A training run with `numpy_impl` beside the same run with `torch_impl`.
+
+    Class attributes:
+        epochs: of the whole run.
+        batch_size: for `train` to use.
+        samples: how many training digits; None takes all of them.
+        steps: how many steps are compared in float32.
+        mistakes: methods to put in the place of this case's, by name, for the NumPy side.
+    """
+
+    epochs: ClassVar[int] = 4
+    batch_size: ClassVar[int] = 64
+    samples: ClassVar[int | None] = 320
+    steps: ClassVar[int] = 10
+    mistakes: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+
+    def __init__(self) -> None:
+        self._references: dict[Any, tuple[dict[str, Array], dict[str, list[Array]]]] = {}
+
+    # ---- what a case writes -----------------------------------------------------------------
+
+    def make(self, impl: Any) -> Any:
+        """The model."""
+        raise NotImplementedError
+
+    def train(self, impl: Any, model: Any, data: Data, epochs: int) -> Any:
+        """Train it for so many epochs; returns the history."""
+        raise NotImplementedError
+
+    def arrays(self) -> dict[str, Array]:
+        """x, y, x_val and y_val: float64 digits as rows of 64, and their labels."""
+        splits = load_splits()
+        n = self.samples
+        return {
+            "x": splits.x_train[:n].reshape(-1, 64).astype(np.float64),
+            "y": splits.y_train[:n],
+            "x_val": splits.x_val.reshape(-1, 64).astype(np.float64),
+            "y_val": splits.y_val,
+        }
+
+    # ---- the checks -------------------------------------------------------------------------
+
+    def checks(self, settings: Settings) -> Iterator[Check]:
+        """The whole run, the first steps, and that what is wrong is caught."""
+        epochs = 1 if settings.quick else self.epochs
+        if "float64" in settings.dtypes:
+            yield Check(f"whole run[{epochs} epochs|float64]", lambda log: self._whole(log, epochs))
+        if "float32" in settings.dtypes:
+            name = f"first {self.steps} steps[float32]"
+            yield Check(name, lambda log: self._first_steps(log, epochs))
+        for name in self.mistakes:
+            yield Check(f"catches[{name}]", self._catches(name))
+
+    def _whole(self, log: Log, epochs: int) -> None:
+        given = self._given()
+        found, curves = self._compare(given, "float64", epochs)
+        log.compare(found, f"{epochs} epochs")
+        log.curves += curves
+        log.require(
+            same_stream(numpy_impl.random.default_generator, torch.default_generator),
+            "the global random streams stand at different places at the end",
+        )
+
+    def _first_steps(self, log: Log, epochs: int) -> None:
+        found, _ = self._compare(self._short(), "float32", 1)
+        log.compare(found, f"{self.steps} steps")
+        given = {k: _cast(x, "float32") for k, x in self._given().items()}
+        signs: list[list[tuple[str, Array]]] = [[], []]
+        ours = self._run(numpy_impl, given, epochs, signs[0])
+        theirs = self._run(torch_impl, given, epochs, signs[1])
+        title = f"loss in float32: {_parting(*signs)}"
+        log.curves.append(_curve(title, "step loss", ours, theirs))
+
+    def _short(self) -> dict[str, Array]:
+        given = self._given()
+        for name in ("x", "y"):
+            given[name] = given[name][: self.steps * self.batch_size]
+        return given
+
+    def _catches(self, name: str) -> Callable[[Log], None]:
+        def run(log: Log) -> None:
+            wrong = type(type(self).__name__, (type(self),), dict(self.mistakes[name]))()
+            given = self._short()
+            found, _ = self._compare(given, "float64", self.epochs, wrong)
+            caught = any(not d.passed for d in found)
+            log.require(caught, f"the mistake {name!r} passes every comparison")
+
+        return run
+
+    # ---- running both sides -----------------------------------------------------------------
+
+    def _given(self) -> dict[str, Array]:
+        numpy_impl.manual_seed(SEED)
+        state = self.make(numpy_impl).double().state_dict()
+        return {f"state {k}": v.copy() for k, v in state.items()} | self.arrays()
+
+    def _run(
+        self, impl: Any, given: Arrays, epochs: int, signs: list[tuple[str, Array]] | None = None
+    ) -> dict[str, Array]:
+        """One run on one side: what it wrote down and what became of the model, by label.
+
+        `signs` takes in, for every rectifier in every step, where its output is positive.
+        """
+        dtype, numpy_side = str(given["x"].dtype), impl is numpy_impl
+        state = {k[6:]: x for k, x in given.items() if k.startswith("state")}
+        arrays = {k: x.copy() for k, x in given.items() if not k.startswith("state")}
+        (numpy_impl if numpy_side else torch.default_generator).manual_seed(SEED)
+        model = self.make(impl).to(dtype if numpy_side else getattr(torch, dtype))
+        model.load_state_dict(state if numpy_side else to_torch(state))
+        if signs is not None:
+            _watch(model, signs)
+        generator = (numpy_impl if numpy_side else torch).Generator().manual_seed(SEED)
+        data = Data(generator=generator, **(arrays if numpy_side else to_torch(arrays)))
+        (numpy_impl if numpy_side else torch.default_generator).manual_seed(SEED)
+        history = self.train(impl, model, data, epochs)
+        output = impl.training.predict(model, data.x_val)
+        numbers = {
+            "step loss": history.step_loss,
+            "gradient norm": history.step_grad_norm,
+            "step lr": history.step_lr,
+            "step train_loss": history.train_loss,
+            "step val_loss": history.val_loss,
+            "step val_metric": history.val_metric,
+        }
+        found = {label: np.array(entries, dtype) for label, entries in numbers.items()}
+        found["forward predictions"] = to_numpy(output)[None]
+        end = to_numpy(dict(model.state_dict()))
+        return found | {f"step {k} at the end": np.array(v)[None] for k, v in end.items()}
+
+    def _compare(
+        self, given: Arrays, dtype: str, epochs: int, wrong: TrainingParity | None = None
+    ) -> tuple[list[Deviation], list[Curve]]:
+        """Every number against its budget, and the curves."""
+        given = {k: _cast(x, dtype) for k, x in given.items()}
+        key = dtype, epochs, len(given["x"])
+        if key not in self._references:  # every mistake is held against the same one
+            self._references[key] = self._reference(given, epochs)
+        truth, noise = self._references[key]
+        got = (wrong or self)._run(numpy_impl, given, epochs)
+        found = [deviation(k, got[k], truth[k], noise[k], dtype, by_step=True) for k in truth]
+        drawn = []
+        for k in DRAWN if dtype == "float64" else ():
+            allowed = 16 * (np.finfo(float).eps * np.abs(truth[k]) + np.max(noise[k], axis=0))
+            drawn.append(_curve(f"{k.split(' ', 1)[1]} in {dtype}", k, got, truth, allowed))
+        return found, drawn
+
+    def _reference(
+        self, given: Arrays, epochs: int
+    ) -> tuple[dict[str, Array], dict[str, list[Array]]]:
+        """torch's run in float64, and what an ulp (float64) or its own float32 moves."""
+        rng = np.random.default_rng(SEED)
+        nearby = [given] + [jitter(given, rng) for _ in range(NEARBY)]
+        if given["x"].dtype == np.float64:
+            truth = self._run(torch_impl, given, epochs)
+            with _rounded_otherwise(rng):
+                pairs = [(self._run(torch_impl, g, epochs), truth) for g in nearby[1:]]
+        else:
+            wide = [{k: _cast(x, "float64") for k, x in g.items()} for g in nearby]
+            exact = [self._run(torch_impl, g, epochs) for g in wide]
+            pairs = [(self._run(torch_impl, g, epochs), e) for g, e in zip(nearby, exact)]
+            truth = exact[0]
+        return truth, {k: [_lasting(a[k], b[k]) for a, b in pairs] for k in truth}
+
+
+@contextlib.contextmanager
+def _rounded_otherwise(rng: np.random.Generator) -> Iterator[None]:
+    """Every step of every torch optimizer as another rounding could have it.
+
+    Before it, each gradient is off by what rounding may do to it, eps times the largest in its
+    array; numbers that are exactly 0, behind a unit that is off, stay so. After it, each parameter
+    is one unit in the last place off.
+    """
+
+    def parameters(optimizer: torch.optim.Optimizer) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        for p in (p for group in optimizer.param_groups for p in group["params"]):
+            sign = rng.integers(0, 2, tuple(p.shape)) * 2.0 - 1
+            yield p, torch.from_numpy(np.asarray(sign * np.finfo(np.float64).eps))
+
+    @torch.no_grad()
+    def before(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        for p, eps in parameters(optimizer):
+            if p.grad is not None:
+                p.grad += eps * p.grad.abs().max() * (p.grad != 0)
+
+    @torch.no_grad()
+    def after(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        for p, eps in parameters(optimizer):
+            p *= 1 + eps
+
+    handles = register_optimizer_step_pre_hook(before), register_optimizer_step_post_hook(after)
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _watch(model: Any, signs: list[tuple[str, Array]]) -> None:
+    """Write down where every rectifier's output is positive, at each training step."""
+
+    def look(name: str, training: bool, y: Any) -> None:
+        if training:
+            signs.append((name, to_numpy(y > 0)))
+
+    for name, module in model.named_modules():
+        if type(module).__name__ in ("ReLU", "LeakyReLU"):
+            module.register_forward_hook(lambda m, _, y, name=name: look(name, m.training, y))
+
+
+def _lasting(rough: Array, exact: Array) -> Array:
+    """How far apart, at the worst step so far: a difference goes on to all later steps."""
+    if exact.dtype.kind != "f" or not exact.size:
+        return np.zeros(exact.shape)
+    return np.maximum.accumulate(np.abs(rough - exact), axis=0)
+
+
+def _cast(x: Array, dtype: str) -> Array:
+    return x.astype(dtype) if x.dtype.kind == "f" else x
+
+
+def _parting(ours: list[tuple[str, Array]], theirs: list[tuple[str, Array]]) -> str:
+    """Where a rectifier first lets through on one side what it stops on the other, in words."""
+    layers = len({name for name, _ in ours})
+    for i, ((name, a), (_, b)) in enumerate(zip(ours, theirs)):
+        if not np.array_equal(a, b):
+            differ = np.count_nonzero(a != b)
+            return f"signs part at step {i // layers + 1} in {name}, {differ} of {a.size} numbers"
+    return "every rectifier has the same signs throughout"
+
+
+def _curve(
+    title: str,
+    label: str,
+    ours: Arrays,
+    theirs: Arrays,
+    allowed: Array | None = None,
+) -> Curve:
+    per_step = label in ("step loss", "gradient norm", "step lr")
+    return Curve(
+        title=title,
+        x_label="step" if per_step else "epoch",
+        y_label=label.split(" ", 1)[1],
+        ours=ours[label].tolist(),
+        reference=theirs[label].tolist(),
+        allowed=None if allowed is None else allowed.tolist(),
+    )
