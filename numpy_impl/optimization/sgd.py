@@ -67,6 +67,7 @@ class SGD(Optimizer):
     def update(self, bundle: list[Parameter], group: Group) -> None:
         """One step of these parameters."""
         lr, momentum, weight_decay = (float(group[k]) for k in ("lr", "momentum", "weight_decay"))
+        dampening = float(group["dampening"])
         first = not self.state.get(bundle[0])
         if momentum and first:
             for p in bundle:
@@ -78,9 +79,8 @@ class SGD(Optimizer):
                 if first:
                     np.copyto(buf, g)
                 else:
-                    np.multiply(g, 1 - group["dampening"], out=s)
                     buf *= momentum
-                    buf += s
+                    buf += np.multiply(g, 1 - dampening, out=s) if dampening else g
                 if group["nesterov"]:
                     np.multiply(buf, momentum, out=s)
                     g = np.add(g, s, out=h)
