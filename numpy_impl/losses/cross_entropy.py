@@ -29,9 +29,8 @@ class _Kept(NamedTuple):
     shape: tuple[int, ...]
     e: Array  # exp of the shifted logits, ours to overwrite
     total: Array  # its sum over classes
-    labels: Labels | None
+    target: Labels | Array  # the labels, or what the target puts on each class
     even: Array | None  # (C, 1), what smoothing makes a label put on every class
-    q: Array | None  # what the target puts on each class, where it is no label
 
 
 def _forward(
@@ -44,63 +43,63 @@ def _forward(
 ) -> tuple[Array, _Kept]:
     x, smoothing = as_float(input), _as_smoothing(smoothing)
     places, weight, dim = one_per_place(x), as_class_weight(weight, x), class_axis(x)
-    z, classes = fold(x, dim), x.shape[dim]
-    labels = even = q = None
+    z = fold(x, dim)
+    even = everywhere = None
     if smoothing:
-        even = np.full((classes, 1), smoothing / max(classes, 1), x.dtype)
+        even = np.full((z.shape[1], 1), smoothing / max(z.shape[1], 1), x.dtype)
         even = even if weight is None else even * weight[:, np.newaxis]
-
     if isinstance(target, np.ndarray) and target.shape == x.shape and target.dtype.kind == "f":
         if ignore_index >= 0:
             raise ValueError(f"ignore_index is for labels, got {ignore_index} with probabilities")
         q = (1 - smoothing) * fold(as_target(target, x), dim)
         q = q if weight is None else q * weight[:, np.newaxis]
-        q = q if even is None else q + even
-        z = shift(z)
-        aimed = (q * z).sum(axis=1)
-        e = np.exp(z, out=z)
-        total = e.sum(axis=1)
-        losses = np.log(total) * q.sum(axis=1) - aimed
-        count = losses.size
+        to: Labels | Array = q if even is None else q + even
     else:
-        labels = locate(as_labels(target, x), z.shape, x.dtype, weight, ignore_index)
-        z = shift(z)
-        aimed, everywhere = z.take(labels.at), None if even is None else (even * z).sum(axis=1)
-        e = np.exp(z, out=z)
-        total = e.sum(axis=1)
-        log_total = np.log(total)
-        losses = log_total - aimed
-        if labels.weight is not None:
-            losses *= labels.weight
-        if even is not None:
-            losses = (1 - smoothing) * losses + (log_total * even.sum() - everywhere)
-        if labels.kept is not None:
-            losses = np.where(labels.kept, losses, 0)
-        count = labels.denominator()
-    kept = _Kept(x.shape, e, total, labels, even, q)
-    return reduce(losses.reshape(places), reduction, count), kept
+        to = locate(as_labels(target, x), z.shape, x.dtype, weight, ignore_index)
+
+    z = shift(z)  # what follows takes from z all it needs before exp overwrites it
+    aimed = z.take(to.at) if isinstance(to, Labels) else (to * z).sum(axis=1)
+    if even is not None and isinstance(to, Labels):
+        everywhere = (even * z).sum(axis=1)
+    e = np.exp(z, out=z)
+    total = e.sum(axis=1)
+    log_total = np.log(total)
+    kept = _Kept(x.shape, e, total, to, even)
+    if not isinstance(to, Labels):
+        losses = log_total * to.sum(axis=1) - aimed
+        return reduce(losses.reshape(places), reduction, losses.size), kept
+    losses = log_total - aimed
+    if to.weight is not None:
+        losses *= to.weight
+    if even is not None:
+        losses = (1 - smoothing) * losses + (log_total * even.sum() - everywhere)
+    if to.kept is not None:
+        losses = np.where(to.kept, losses, 0)
+    return reduce(losses.reshape(places), reduction, to.denominator()), kept
 
 
 def _backward(dloss: Any, kept: _Kept, reduction: str, smoothing: float) -> Array:
-    shape, e, total, labels, even, q = kept
+    shape, e, total, to, even = kept
     places, dim = (shape[:1] + shape[2:], 1) if len(shape) > 1 else ((), 0)
-    count = total.size if labels is None else labels.denominator()
+    count = to.denominator() if isinstance(to, Labels) else total.size
     share = spread(dloss, places, e.dtype, reduction, count)
-    share = share.reshape(total.shape) if share.ndim else np.broadcast_to(share, total.shape)
-    if q is not None:
-        e *= (share * q.sum(axis=1) / total)[:, np.newaxis]
-        e -= share[:, np.newaxis] * q
-    if labels is not None:
-        if labels.kept is not None:
-            share = np.where(labels.kept, share, 0)
-        aim = share if labels.weight is None else share * labels.weight
-        if even is None:
-            e *= (aim / total)[:, np.newaxis]
-        else:
-            aim = (1 - smoothing) * aim
-            e *= ((aim + share * even.sum()) / total)[:, np.newaxis]
-            e -= share[:, np.newaxis] * even
-        e.reshape(-1)[labels.at] -= aim
+    share = share.reshape(total.shape if share.ndim else (1, 1))
+    if not isinstance(to, Labels):
+        e *= (share * to.sum(axis=1) / total)[:, np.newaxis]
+        e -= share[:, np.newaxis] * to
+        return unfold(e, shape, dim)
+    if to.kept is not None:
+        share = np.where(to.kept, share, 0)
+    aim = share if to.weight is None else share * to.weight
+    if even is None:
+        e *= (aim / total)[:, np.newaxis]
+        e.reshape(-1)[to.at] -= aim
+    else:  # p - 1 at the label and W * p - w everywhere, each exact where it vanishes
+        e /= total[:, np.newaxis]
+        rest = share[:, np.newaxis] * (e * even.sum() - even)
+        e.reshape(-1)[to.at] -= 1
+        e *= (1 - smoothing) * aim[:, np.newaxis]
+        e += rest
     return unfold(e, shape, dim)
 
 

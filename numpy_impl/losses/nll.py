@@ -85,9 +85,9 @@ def locate(
                 f"or ignore_index {ignore_index}"
             )
         labels = np.where(kept, labels, 0)
-    at = labels * after
-    at += (np.arange(before) * (classes * after))[:, np.newaxis]
-    at += np.arange(after)
+    at = labels * after + np.arange(after)
+    if before > 1:
+        at += (np.arange(before) * (classes * after))[:, np.newaxis]
     weights = None if weight is None else weight.take(labels)
     if kept is not None:
         weights = kept.astype(dtype) if weights is None else np.where(kept, weights, 0)
