@@ -44,18 +44,18 @@ def spread(dloss: Any, losses: tuple[int, ...], dtype: Any, reduction: str, coun
     return np.asarray(dloss / count if reduction == "mean" else dloss)
 
 
-def as_target(target: Any, x: Array, whole: str = "") -> Array:
+def as_target(target: Any, x: Array, whole: str = "", name: str = "target") -> Array:
     """The target in the input's dtype: floats must have it, `whole` kinds are converted.
 
     Raises TypeError or, for another shape, ValueError.
     """
     if isinstance(target, np.ndarray | np.generic) and target.dtype.kind in whole:
         target = target.astype(x.dtype)
-    target = as_float(target, "target")
+    target = as_float(target, name)
     if target.dtype != x.dtype:
-        raise TypeError(f"target must be {x.dtype} like the input, got {target.dtype}")
+        raise TypeError(f"{name} must be {x.dtype} like the input, got {target.dtype}")
     if target.shape != x.shape:
-        raise ValueError(f"target must have the input's shape, {x.shape}, got {target.shape}")
+        raise ValueError(f"{name} must have the input's shape, {x.shape}, got {target.shape}")
     return target
 
 
@@ -75,39 +75,70 @@ class Loss(Module):
         raise NotImplementedError
 
 
-@np.errstate(all="ignore")
-def mse_loss(input: Array, target: Array, *, reduction: str = "mean") -> Array:
-    """(input - target)^2, reduced."""
+def _difference(input: Array, target: Array, whole: str) -> Array:
     x = as_float(input)
-    losses = np.asarray(x - as_target(target, x, whole="iub"))
-    return reduce(np.square(losses, out=losses), reduction, losses.size)
+    return np.asarray(x - as_target(target, x, whole))
 
 
-@np.errstate(all="ignore")
-def mse_loss_backward(dloss: Any, input: Array, target: Array, *, reduction: str = "mean") -> Array:
-    """2 * (input - target) times the share of dloss."""
-    x = as_float(input)
-    dx = np.asarray(x - as_target(target, x, whole="iub"))
-    dx *= 2 * spread(dloss, x.shape, x.dtype, reduction, x.size)
-    return dx
+def _count(losses: Array, weight: Array | None) -> Any:
+    return losses.size if weight is None else as_target(weight, losses, name="weight").sum()
 
 
 @np.errstate(all="ignore")
-def l1_loss(input: Array, target: Array, *, reduction: str = "mean") -> Array:
-    """|input - target|, reduced."""
-    x = as_float(input)
-    losses = np.asarray(x - as_target(target, x, whole="iu"))
-    return reduce(np.abs(losses, out=losses), reduction, losses.size)
+def mse_loss(
+    input: Array, target: Array, *, reduction: str = "mean", weight: Array | None = None
+) -> Array:
+    """weight * (input - target)^2, reduced; "mean" divides by the sum of the weights."""
+    losses = _difference(input, target, whole="iub")
+    np.square(losses, out=losses)
+    count = _count(losses, weight)
+    return reduce(losses if weight is None else losses * weight, reduction, count)
 
 
 @np.errstate(all="ignore")
-def l1_loss_backward(dloss: Any, input: Array, target: Array, *, reduction: str = "mean") -> Array:
-    """The sign of (input - target) times the share of dloss; a NaN has sign 0, as in torch."""
-    x = as_float(input)
-    target = as_target(target, x, whole="iu")
-    dloss = spread(dloss, x.shape, x.dtype, reduction, x.size)
-    sign = np.asarray(x > target).view(np.int8) - np.asarray(x < target).view(np.int8)
-    return np.asarray(sign * dloss)
+def mse_loss_backward(
+    dloss: Any,
+    input: Array,
+    target: Array,
+    *,
+    reduction: str = "mean",
+    weight: Array | None = None,
+) -> Array:
+    """2 * weight * (input - target) times the share of dloss."""
+    dx = _difference(input, target, whole="iub")
+    dx *= 2 * spread(dloss, dx.shape, dx.dtype, reduction, _count(dx, weight))
+    return dx if weight is None else np.asarray(dx * weight)
+
+
+@np.errstate(all="ignore")
+def l1_loss(
+    input: Array, target: Array, *, reduction: str = "mean", weight: Array | None = None
+) -> Array:
+    """weight * |input - target|, reduced; "mean" divides by the sum of the weights."""
+    losses = _difference(input, target, whole="iu")
+    np.abs(losses, out=losses)
+    count = _count(losses, weight)
+    return reduce(losses if weight is None else losses * weight, reduction, count)
+
+
+@np.errstate(all="ignore")
+def l1_loss_backward(
+    dloss: Any,
+    input: Array,
+    target: Array,
+    *,
+    reduction: str = "mean",
+    weight: Array | None = None,
+) -> Array:
+    """weight times the sign of (input - target) times the share of dloss.
+
+    The sign of 0, and as in torch of NaN, is 0.
+    """
+    difference = _difference(input, target, whole="iu")
+    count = _count(difference, weight)
+    dloss = spread(dloss, difference.shape, difference.dtype, reduction, count)
+    sign = np.asarray(difference > 0).view(np.int8) - np.asarray(difference < 0).view(np.int8)
+    return np.asarray(sign * dloss if weight is None else sign * dloss * weight)
 
 
 class MSELoss(Loss):

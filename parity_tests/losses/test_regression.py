@@ -24,6 +24,14 @@ REFUSALS = [
 ]
 
 
+W = np.linspace(0.5, 2, 15).reshape(3, 5)
+WEIGHTED = [*REDUCTIONS, *({"weight": W, **config} for config in REDUCTIONS)]
+WEIGHT_REFUSALS = [
+    Refusal({"reduction": "avg"}, says="'avg' is not a valid value"),
+    Refusal({"weight": W[0]}, says=r"weight must have the input's shape, \(3, 5\), got \(5,\)"),
+]
+
+
 class Pairs:
     """A target beside the input, and both 0 in places.
 
@@ -107,12 +115,12 @@ class TestL1Loss(Pairs, ModuleParity):
 
 class TestMseLossFunction(Pairs, FunctionParity):
     numpy, torch, backward = ours.mse_loss, theirs.mse_loss, ours.mse_loss_backward
-    configs, inputs = REDUCTIONS, arrays("N C", N=[3], C=[5])
+    configs, inputs, refusals = WEIGHTED, arrays("N C", N=[3], C=[5]), WEIGHT_REFUSALS
 
 
 class TestL1LossFunction(Pairs, FunctionParity):
     numpy, torch, backward = ours.l1_loss, theirs.l1_loss, ours.l1_loss_backward
-    configs, inputs = REDUCTIONS, arrays("N C", N=[3], C=[5])
+    configs, inputs, refusals = WEIGHTED, arrays("N C", N=[3], C=[5]), WEIGHT_REFUSALS
 
 
 class TestR2Score(Pairs, FunctionParity):
