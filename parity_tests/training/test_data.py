@@ -12,7 +12,7 @@ from parity_tests.harness.bridge import same_stream
 from parity_tests.harness.refusal import raises
 from torch_impl.training import data as theirs
 
-LOADERS = grid(n=[1, 6, 7], batch_size=[1, 3, 10], shuffle=[False, True], drop_last=[False, True])
+LOADERS = grid(n=[1, 6, 7], batch_size=[3, 10], shuffle=[False, True], drop_last=[False, True])
 
 
 class NoWorkerSeed(ours.DataLoader):
@@ -102,10 +102,9 @@ class TestDataLoader(LoaderParity):
             log.require(not np.shares_memory(batch, x), "a batch shares the dataset's memory")
 
     def check_bad_settings_are_refused_as_torchs_are(self, log, rng):
-        full, empty = ours.TensorDataset(np.zeros(3)), ours.TensorDataset(np.zeros(0))
-        self.refuses(log, type(self).numpy, full, empty)
-        full, empty = theirs.TensorDataset(torch.zeros(3)), theirs.TensorDataset(torch.zeros(0))
-        self.refuses(log, theirs.DataLoader, full, empty)
+        arrays, tensors = (np.zeros(3), np.zeros(0)), (torch.zeros(3), torch.zeros(0))
+        self.refuses(log, type(self).numpy, *map(ours.TensorDataset, arrays))
+        self.refuses(log, theirs.DataLoader, *map(theirs.TensorDataset, tensors))
 
     def refuses(self, log, loader, full, empty):
         for size in (0, -1, 2.0, "3", True):

@@ -1,0 +1,125 @@
+"""Which layer a NaN or infinity came from, on both sides in the same words."""
+
+import numpy as np
+import torch
+
+import numpy_impl.architectures
+import numpy_impl.layers
+import numpy_impl.losses
+import torch_impl.architectures
+import torch_impl.layers
+import torch_impl.losses
+from numpy_impl.training import non_finite as ours
+from parity_tests.harness import RuleCase
+from parity_tests.harness.bridge import same_stream, to_numpy, to_torch
+from torch_impl.training import non_finite as theirs
+
+CLASSES = 3
+
+
+def network(impl):
+    """Six modules, batch norm and dropout among them, in training mode."""
+    return impl.architectures.DeepMLP([4, 5, 6, CLASSES], batch_norm=[True, False], dropout=0.3)
+
+
+def broken(impl, where, state, x, y):
+    """A network, inputs and a criterion, with something wrong at one place."""
+    model, criterion = network(impl), impl.losses.CrossEntropyLoss()
+    state, x, y = {k: v.copy() for k, v in state.items()}, x.copy(), y.copy()
+    if where == "input":
+        x[2, 1] = np.nan
+    elif where == "parameter":
+        state["net.4.weight"][1, 2] = np.inf
+    elif where == "overflow":
+        state["net.1.weight"][:] = 1e30
+        state["net.4.weight"][:] = 1e30
+    elif where == "loss":
+        state["net.7.weight"][:] = 0
+        state["net.7.bias"][:] = [0, 3e38, -3e38]
+        y[:] = 2
+    numpy_side = impl is numpy_impl
+    model.load_state_dict(state if numpy_side else to_torch(state))
+    return model, (x if numpy_side else to_torch(x)), (y if numpy_side else to_torch(y)), criterion
+
+
+EXPECTED = {
+    "input": (None, "input 0 already has nan at [2, 1], 1 of 28 values"),
+    "parameter": ("net.4", "net.4 (Linear) is the first whose output has"),
+    "overflow": ("net.4", "from finite input and finite parameters"),
+    "loss": (None, "the criterion (CrossEntropyLoss) is the first whose output has inf"),
+    "nothing": (None, "every output is finite"),
+}
+
+
+class TestFindNonFinite(RuleCase):
+    numpy, torch = ours.find_non_finite, theirs.find_non_finite
+    covers = (ours.NonFiniteError,)
+    mistakes = {
+        "the last layer that shows it": lambda model, inputs, target=None, criterion=None: (
+            "net.7",
+            ours.find_non_finite(model, inputs, target, criterion)[1],
+        ),
+        "run in plain sight": lambda model, inputs, target=None, criterion=None: (
+            model(*inputs),
+            ours.find_non_finite(model, inputs, target, criterion),
+        )[1],
+    }
+
+    def check_layer_and_words_agree_and_nothing_is_moved(self, log, rng):
+        x = rng.standard_normal((7, 4)).astype(np.float32)
+        y = rng.integers(0, CLASSES, 7)
+        state = {k: np.array(v) for k, v in network(numpy_impl).state_dict().items()}
+        for where, (layer, words) in EXPECTED.items():
+            found = []
+            for impl, find in (
+                (numpy_impl, type(self).numpy),
+                (torch_impl, theirs.find_non_finite),
+            ):
+                model, inputs, target, criterion = broken(impl, where, state, x, y)
+                (numpy_impl if impl is numpy_impl else torch.default_generator).manual_seed(3)
+                before = {k: np.array(to_numpy(v)) for k, v in model.state_dict().items()}
+                with np.errstate(all="ignore"):
+                    found.append(find(model, [inputs], target, criterion))
+                after = {k: np.array(to_numpy(v)) for k, v in model.state_dict().items()}
+                same = all(np.array_equal(after[k], before[k]) for k in before)
+                log.require(same and model.training, f"{where}: the model was changed")
+                if impl is numpy_impl:
+                    saved = [m for m in model.modules() if m._saved or m._forward_hooks]
+                    log.require(not saved, f"{where}: {saved} keep something")
+            log.require(found[0] == found[1], f"{where}: {found[0]}, torch side {found[1]}")
+            log.require(found[0][0] == layer and words in found[0][1], f"{where}: {found[0]}")
+            streams = numpy_impl.random.default_generator, torch.default_generator
+            log.require(same_stream(*streams), f"{where}: the random streams moved")
+
+    def check_a_value_made_between_modules_is_not_blamed_on_one(self, log, rng):
+        class Reciprocal(numpy_impl.nn.Module):
+            def __init__(self):
+                self.net = numpy_impl.layers.Linear(2, 2)
+
+            def forward(self, x):
+                return self.net(1 / x)
+
+        class TorchReciprocal(torch.nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.net = torch.nn.Linear(2, 2)
+
+            def forward(self, x):
+                return self.net(1 / x)
+
+        x = np.zeros((1, 2), np.float32)
+        a = type(self).numpy(Reciprocal(), [x])
+        b = theirs.find_non_finite(TorchReciprocal(), [torch.from_numpy(x)])
+        for layer, words in (a, b):
+            log.require(layer == "net" and "made between modules" in words, f"{layer}: {words}")
+
+    def check_the_error_says_where(self, log, rng):
+        for Error in (ours.NonFiniteError, theirs.NonFiniteError):
+            error = Error("the loss is nan", "net.2 is to blame", "net.2")
+            log.require(str(error) == "the loss is nan; net.2 is to blame", str(error))
+            error.epoch, error.step = 3, 14
+            says = "epoch 3, step 14: the loss is nan; net.2 is to blame"
+            log.require(str(error) == says and error.layer == "net.2", str(error))
+            error.step = 0
+            log.require(str(error).startswith("epoch 3, validation: "), str(error))
+            log.require(isinstance(error, FloatingPointError), "no FloatingPointError")
