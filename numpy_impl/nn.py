@@ -3,6 +3,7 @@
 from numpy_impl import functional
 from numpy_impl import initialization as init
 from numpy_impl.layers.activation import LeakyReLU, ReLU, Sigmoid, Tanh
+from numpy_impl.layers.container import ModuleList, Sequential
 from numpy_impl.layers.linear import Flatten, Identity, Linear
 from numpy_impl.layers.softmax import LogSoftmax, Softmax
 from numpy_impl.losses.binary_cross_entropy import BCELoss, BCEWithLogitsLoss
@@ -11,9 +12,7 @@ from numpy_impl.losses.nll import NLLLoss
 from numpy_impl.losses.regression import L1Loss, MSELoss
 from numpy_impl.module import (
     Module,
-    ModuleList,
     Parameter,
-    Sequential,
     is_grad_enabled,
     no_grad,
 )

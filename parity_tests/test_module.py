@@ -216,39 +216,6 @@ def test_wrong_things_cannot_be_put_in_a_parameters_or_a_buffers_place():
             getattr(layer, name)(np.ones(2))
 
 
-def test_containers_read_like_torchs():
-    layers = [nn.Linear(2, 2) for _ in range(4)]
-    for kind in (nn.Sequential(*layers), nn.ModuleList(layers)):
-        assert len(kind) == 4 and list(kind) == layers and kind[-1] is layers[3]
-        assert isinstance(kind[1:3], type(kind)) and list(kind[1:3]) == layers[1:3]
-        new = nn.Linear(2, 2)
-        kind[1] = new
-        assert kind[1] is new and len(kind) == 4
-        with pytest.raises(IndexError, match="4 modules"):
-            kind[4]
-    named = nn.Sequential({"body": nn.Identity(), "head": nn.Linear(2, 3)})
-    assert list(named.state_dict()) == ["head.weight", "head.bias"]
-    for kind, other in ((nn.Sequential, torch.nn.Sequential), (nn.ModuleList, torch.nn.ModuleList)):
-        ours, theirs = kind(), other()
-        for module, twin in (
-            (nn.Identity(), torch.nn.Identity()),
-            (nn.Linear(1, 2), torch.nn.Linear(1, 2)),
-        ):
-            ours.insert(0, module)
-            theirs.insert(0, twin)
-        del ours[1], theirs[1]
-        ours.extend([nn.Linear(2, 1), nn.Identity()])
-        theirs.extend([torch.nn.Linear(2, 1), torch.nn.Identity()])
-        assert repr(ours.pop()) == repr(theirs.pop(-1)) and repr(ours) == repr(theirs)
-    modules = nn.ModuleList(layers)
-    modules.insert(0, nn.Identity())
-    del modules[1]
-    assert [type(m).__name__ for m in modules] == ["Identity", "Linear", "Linear", "Linear"]
-    assert next(iter(modules.state_dict())) == "1.weight"
-    x = np.ones((1, 2), np.float32)
-    assert nn.Sequential()(x) is x
-
-
 def test_copies_and_pickles_are_whole_and_independent():
     net = network(nn)
     net(np.ones((1, 3), np.float32))

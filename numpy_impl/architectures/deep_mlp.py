@@ -11,7 +11,8 @@ from numpy.typing import DTypeLike
 from numpy_impl.architectures.estimator import Estimator
 from numpy_impl.initialization import init_weights
 from numpy_impl.layers import Linear, make_activation
-from numpy_impl.module import Module, Sequential
+from numpy_impl.layers.container import Sequential
+from numpy_impl.module import Module
 from numpy_impl.normalization import BatchNorm1d
 from numpy_impl.random import Generator
 from numpy_impl.regularization import Dropout

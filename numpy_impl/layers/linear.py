@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from numpy_impl.module import Array, Module, Parameter, Sequential, as_float, float_dtype
+from numpy_impl.layers.container import Sequential
+from numpy_impl.module import Array, Module, Parameter, as_float, float_dtype
 from numpy_impl.random import Generator, default_generator
 
 __all__ = ["Flatten", "Identity", "Linear", "linear_classifier"]

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from numpy_impl.layers.activation import ReLU
+from numpy_impl.layers.container import Sequential
 from numpy_impl.layers.linear import Linear
-from numpy_impl.module import Array, Module, Parameter, Sequential, as_float, float_dtype
+from numpy_impl.module import Array, Module, Parameter, as_float, float_dtype
 from numpy_impl.random import Generator
 
 __all__ = ["BatchNorm1d", "BatchNorm2d", "batch_norm_from_guide", "linear_norm_relu"]

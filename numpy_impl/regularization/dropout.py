@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from numpy_impl.layers.activation import ReLU
+from numpy_impl.layers.container import Sequential
 from numpy_impl.layers.linear import Linear
-from numpy_impl.module import Array, Module, Sequential, as_float
+from numpy_impl.module import Array, Module, as_float
 from numpy_impl.normalization.batch_norm import BatchNorm1d
 from numpy_impl.random import Generator, default_generator
 

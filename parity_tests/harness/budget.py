@@ -10,8 +10,9 @@ error against that truth, the worst of several runs one ulp apart, is the measur
 
     allowed = 4 * error of torch + 4 ulp(scale)
 
-Our own error is one draw too. Where it goes beyond the budget, this side runs on the same nearby
-numbers as well and the middle of its deviations counts: chance passes, a mistake does not.
+Errors are draws, and three of torch's may all be small, or ours the largest in a hundred. So where
+the budget is exceeded both sides run on a dozen nearby inputs: torch's worst error is the measure
+and our middle one is held against it. Chance passes that, a mistake does not.
 
 NaN and infinity are compared by place and sign, never by difference.
 """
@@ -29,6 +30,7 @@ Arrays = Mapping[str, Array]
 Run = Callable[[Arrays], Arrays]
 
 JITTERS = 2
+SECOND_LOOK = 12
 BLIND = 1e-4, 1e-6  # a float64 budget above this share of the scale, and above this, proves nothing
 
 
@@ -107,32 +109,44 @@ def compare(
     given = {k: x.astype(dtype) if x.dtype.kind == "f" else x for k, x in given.items()}
     got = ours({k: x.copy() for k, x in given.items()})
     rng = np.random.default_rng(seed)
-    nearby = [given] + [jitter(given, rng) for _ in range(jitters)]
-    with np.errstate(all="ignore"):
-        if dtype == "float64":
+    if dtype == "float64":
+        nearby = [given] + [jitter(given, rng) for _ in range(jitters)]
+        with np.errstate(all="ignore"):
             truth, *others = [reference(x) for x in nearby]
             noise = {k: [_distance(o[k], truth[k]) for o in others] for k in truth}
-        else:
-            exact = [reference(_widen(x)) for x in nearby]
-            rough = [reference(x) for x in nearby]
-            truth = exact[0]
-            noise = {
-                k: [_distance(r[k], e[k]) for r, e in zip(rough, exact, strict=True)] for k in truth
-            }
+        return _held(got, truth, noise, dtype, by_step)
+    draws = _draws(reference, [given] + [jitter(given, rng) for _ in range(jitters)])
+    found = _held(got, draws[0][1], _errors(draws), dtype, by_step)
+    if not all(d.passed for d in found):
+        nearby = [given] + [jitter(given, rng) for _ in range(SECOND_LOOK)]
+        draws = _draws(reference, nearby)
+        noise = _errors(draws)
+        again = [_held(ours(x), e, noise, dtype, by_step) for x, (_, e) in zip(nearby, draws)]
+        found = [sorted(d, key=_badness)[len(d) // 2] for d in zip(*again, strict=True)]
+    return found
+
+
+def _draws(reference: Run, nearby: list[dict[str, Array]]) -> list[tuple[Arrays, Arrays]]:
+    """The reference in float32, and in float64 on the same numbers, for each of several inputs."""
+    with np.errstate(all="ignore"):
+        return [(reference(x), reference(_widen(x))) for x in nearby]
+
+
+def _errors(draws: list[tuple[Arrays, Arrays]]) -> dict[str, list[Array]]:
+    """The reference's own float32 errors, a tensor's draws together."""
+    return {k: [_distance(rough[k], exact[k]) for rough, exact in draws] for k in draws[0][1]}
+
+
+def _held(
+    got: Arrays, truth: Arrays, noise: Mapping[str, list[Array]], dtype: str, by_step: bool
+) -> list[Deviation]:
+    """Every tensor against its budget."""
     if got.keys() != truth.keys():
         lacking, extra = truth.keys() - got.keys(), got.keys() - truth.keys()
         raise AssertionError(
             f"not the same tensors: missing {lacking or '-'}, extra {extra or '-'}"
         )
-
-    def held(got: Arrays, truth: Arrays) -> list[Deviation]:
-        return [deviation(k, got[k], truth[k], noise[k], dtype, by_step) for k in truth]
-
-    found = held(got, truth)
-    if dtype == "float32" and not all(d.passed for d in found):
-        draws = [found] + [held(ours(x), e) for x, e in zip(nearby[1:], exact[1:], strict=True)]
-        found = [sorted(d, key=_badness)[len(d) // 2] for d in zip(*draws, strict=True)]
-    return found
+    return [deviation(k, got[k], truth[k], noise[k], dtype, by_step) for k in truth]
 
 
 def deviation(
@@ -165,7 +179,7 @@ def deviation(
         at = tuple(int(i) for i in np.argwhere(~same)[0])
         return Deviation(
             *blank,
-            problem=f"{float(ours[at])} at {list(at)} where the reference has {float(reference[at])}",
+            problem=f"{float(ours[at])} at {list(at)}, the reference has {float(reference[at])}",
         )
 
     axes = tuple(range(1, reference.ndim)) if by_step and reference.ndim else None
@@ -180,7 +194,8 @@ def deviation(
         if np.any((allowed > BLIND[0] * scale) & (allowed > BLIND[1])):
             return Deviation(
                 *blank,
-                problem=f"too ill-conditioned to tell: one ulp moves the reference by {np.max(moved):.1g}",
+                problem="too ill-conditioned to tell: one ulp moves the reference by "
+                f"{np.max(moved):.1g}",
             )
     else:
         ulp = np.spacing(np.minimum(scale, np.finfo(np.float32).max).astype(np.float32))

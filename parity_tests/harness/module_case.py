@@ -1,9 +1,9 @@
 """Modules and losses under parity: one declaration, every check.
 
-    class TestBatchNorm1d(ModuleParity):
-        numpy, torch = numpy_impl.nn.BatchNorm1d, torch.nn.BatchNorm1d
-        configs = grid(num_features=[1, 5], eps=[1e-5, 1e-1], momentum=[0.1, 0.9, None])
-        inputs = arrays("N num_features", N=[2, 7])
+class TestBatchNorm1d(ModuleParity):
+    numpy, torch = numpy_impl.nn.BatchNorm1d, torch.nn.BatchNorm1d
+    configs = grid(num_features=[1, 5], eps=[1e-5, 1e-1], momentum=[0.1, 0.9, None])
+    inputs = arrays("N num_features", N=[2, 7])
 """
 
 from __future__ import annotations
@@ -111,7 +111,9 @@ class ModuleParity(Case):
         for name, method in derived:
             for config in configs if name in ("finite differences", "refusals") else configs[-1:]:
                 text = ",".join(f"{k}={brief(v)}" for k, v in config.items())
-                yield Check(f"{name}[{text}]", self._bind(settings, f"{name}{text}", method, config))
+                yield Check(
+                    f"{name}[{text}]", self._bind(settings, f"{name}{text}", method, config)
+                )
                 if name == "refusals":
                     break
         for name in self.mistakes:
@@ -174,12 +176,18 @@ class ModuleParity(Case):
 
         return run
 
+    def _fill(self, module: numpy_impl.nn.Module, rng: np.random.Generator) -> dict[str, Array]:
+        """Put values into a module's state; what goes by two names has one value."""
+        values = {k: self.make_state(rng, k, v) for k, v in module.state_dict().items()}
+        module.load_state_dict(values)
+        return module.state_dict()
+
     def _given(
         self, rng: np.random.Generator, shape: tuple[int, ...], regime: Regime, config: Config
     ) -> dict[str, Array]:
         """Named arrays for one call: state, inputs, and a random cotangent."""
-        state = self.build(config, "float64").state_dict()
-        given = {f"state {k}": self.make_state(rng, k, v) for k, v in state.items()}
+        filled = self._fill(self.build(config, "float64"), rng)
+        given = {f"state {k}": v.copy() for k, v in filled.items()}
         inputs = self.make_inputs(rng, shape, regime, config)
         given |= {f"input {i}": np.asarray(x) for i, x in enumerate(inputs)}
         with torch.no_grad():
@@ -191,7 +199,9 @@ class ModuleParity(Case):
 
     # ---- one step on either side --------------------------------------------------------------
 
-    def run_numpy(self, given: Mapping[str, Array], config: Config, mode: str, seed: int) -> dict[str, Array]:
+    def run_numpy(
+        self, given: Mapping[str, Array], config: Config, mode: str, seed: int
+    ) -> dict[str, Array]:
         """Forward and backward in NumPy: outputs, gradients, buffers by label."""
         inputs = [x for k, x in given.items() if k.startswith("input")]
         module = self.build(config, str(dtype_of(given)))
@@ -205,7 +215,9 @@ class ModuleParity(Case):
             found |= self._label_inputs(inputs, dx)
         return found | self._label_state(module)
 
-    def run_torch(self, given: Mapping[str, Array], config: Config, mode: str, seed: int) -> dict[str, Array]:
+    def run_torch(
+        self, given: Mapping[str, Array], config: Config, mode: str, seed: int
+    ) -> dict[str, Array]:
         """The same in torch."""
         inputs = [to_torch(x) for k, x in given.items() if k.startswith("input")]
         leaves = [x for x in inputs if x.is_floating_point()][: self.differentiable]
@@ -213,7 +225,9 @@ class ModuleParity(Case):
             x.requires_grad_()
         dtype = torch.float64 if dtype_of(given) == np.float64 else torch.float32
         module = self.build_torch(config, dtype)
-        module.load_state_dict({k[6:]: to_torch(x) for k, x in given.items() if k.startswith("state")})
+        module.load_state_dict(
+            {k[6:]: to_torch(x) for k, x in given.items() if k.startswith("state")}
+        )
         module.train(mode == "train")
         torch.default_generator.manual_seed(seed)  # torch.manual_seed also visits every GPU backend
         y = module(*inputs)
@@ -230,7 +244,9 @@ class ModuleParity(Case):
     def _label_inputs(self, inputs: Sequence[Array], dx: Any) -> dict[str, Array]:
         grads = dx if isinstance(dx, tuple) else (dx,)
         wanted = [x for x in inputs if x.dtype.kind == "f"][: self.differentiable]
-        return {f"gradient input {i}": g for i, (_, g) in enumerate(zip(wanted, grads, strict=True))}
+        return {
+            f"gradient input {i}": g for i, (_, g) in enumerate(zip(wanted, grads, strict=True))
+        }
 
     def _label_state(self, module: numpy_impl.nn.Module) -> dict[str, Array]:
         grads = {
@@ -264,7 +280,9 @@ class ModuleParity(Case):
             module.train(mode == "train")
             start = copy.deepcopy(module)
             points = [f"input {i}" for i, x in enumerate(inputs) if x.dtype.kind == "f"]
-            points = points[: self.differentiable] + [f"state {k}" for k, _ in module.named_parameters()]
+            points = points[: self.differentiable] + [
+                f"state {k}" for k, _ in module.named_parameters()
+            ]
 
             def value(at: str, v: Array, h: float, start: Any = start) -> float:
                 moved = copy.deepcopy(start)
@@ -280,8 +298,12 @@ class ModuleParity(Case):
             numpy_impl.manual_seed(5)
             run(*inputs)
             dx = run.backward(dy)
-            slopes = {k.removeprefix("gradient "): g for k, g in self._label_inputs(inputs, dx).items()}
-            slopes |= {f"state {k}": p.grad for k, p in run.named_parameters() if p.grad is not None}
+            slopes = {
+                k.removeprefix("gradient "): g for k, g in self._label_inputs(inputs, dx).items()
+            }
+            slopes |= {
+                f"state {k}": p.grad for k, p in run.named_parameters() if p.grad is not None
+            }
             for at in points:
                 v = rng.standard_normal(given[at].shape)
                 h = 1e-5
@@ -314,7 +336,8 @@ class ModuleParity(Case):
                 return found
 
             log.compare(
-                compare(run, lambda g: self.run_torch(g, config, "train", 5), cast, "float64"), layout
+                compare(run, lambda g: self.run_torch(g, config, "train", 5), cast, "float64"),
+                layout,
             )
 
     def _used_twice(self, log: Log, rng: np.random.Generator, config: Config) -> None:
@@ -336,7 +359,9 @@ class ModuleParity(Case):
             y2 = module(*x2)
             log.require(same(np.asarray(y1), held), "the second forward changed the first's output")
             if not self.aliases:
-                shared = any(np.may_share_memory(y, x) for y, xs in ((y1, x1), (y2, x2)) for x in xs)
+                shared = any(
+                    np.may_share_memory(y, x) for y, xs in ((y1, x1), (y2, x2)) for x in xs
+                )
                 log.require(not shared, "the output shares memory with an input")
             dx2 = module.backward(g["second cotangent"])
             held = [np.array(x) for x in (dx2 if isinstance(dx2, tuple) else (dx2,))]
@@ -351,7 +376,9 @@ class ModuleParity(Case):
 
         def theirs(g: Mapping[str, Array]) -> dict[str, Array]:
             module = self.build_torch(config, torch.float64)
-            module.load_state_dict({k[6:]: to_torch(x) for k, x in g.items() if k.startswith("state")})
+            module.load_state_dict(
+                {k[6:]: to_torch(x) for k, x in g.items() if k.startswith("state")}
+            )
             torch.default_generator.manual_seed(5)
             x1 = [to_torch(x) for k, x in g.items() if k.startswith("input")]
             x2 = [to_torch(x) for k, x in g.items() if k.startswith("second input")]
@@ -359,13 +386,19 @@ class ModuleParity(Case):
                 for x in [x for x in xs if x.is_floating_point()][: self.differentiable]:
                     x.requires_grad_()
             y1, y2 = module(*x1), module(*x2)
-            torch.autograd.backward([y1, y2], [to_torch(g["cotangent"]), to_torch(g["second cotangent"])])
+            torch.autograd.backward(
+                [y1, y2], [to_torch(g["cotangent"]), to_torch(g["second cotangent"])]
+            )
             found = {"forward 1": to_numpy(y1), "forward 2": to_numpy(y2)}
             for n, xs in ((1, x1), (2, x2)):
                 leaves = [x for x in xs if x.requires_grad]
-                found |= {f"gradient input {i} of {n}": to_numpy(x.grad) for i, x in enumerate(leaves)}
+                found |= {
+                    f"gradient input {i} of {n}": to_numpy(x.grad) for i, x in enumerate(leaves)
+                }
             for k, p in module.named_parameters():
-                found[f"gradient {k}"] = to_numpy(p.grad if p.grad is not None else torch.zeros_like(p))
+                found[f"gradient {k}"] = to_numpy(
+                    p.grad if p.grad is not None else torch.zeros_like(p)
+                )
             return found | {f"buffer {k}": to_numpy(b) for k, b in module.named_buffers()}
 
         log.compare(compare(ours, theirs, both, "float64"), "used twice")
@@ -389,7 +422,9 @@ class ModuleParity(Case):
         log.require(raises(module.backward, dy), "backward after a no_grad forward did not raise")
         after = [p.grad for p in module.parameters()]
         log.require(
-            all((a is None and b is None) or same(a, b) for a, b in zip(after, before, strict=True)),
+            all(
+                (a is None and b is None) or same(a, b) for a, b in zip(after, before, strict=True)
+            ),
             "a refused backward changed a gradient",
         )
         saved = sum(len(m._saved) for m in module.modules())
@@ -398,7 +433,9 @@ class ModuleParity(Case):
         module.zero_grad()
         module(*inputs)
         module.backward(dy)
-        log.require(all(p.grad is None for p in module.parameters()), "a frozen parameter got a gradient")
+        log.require(
+            all(p.grad is None for p in module.parameters()), "a frozen parameter got a gradient"
+        )
 
     def _state_dict(self, log: Log, rng: np.random.Generator, config: Config) -> None:
         """Same keys in the same order, shapes and dtypes; each side loads the other's."""
@@ -409,17 +446,23 @@ class ModuleParity(Case):
             log.require(list(a) == list(b), f"keys {list(a)}, torch has {list(b)}")
             for k in a:
                 alike = a[k].shape == tuple(b[k].shape) and str(a[k].dtype) == str(b[k].dtype)[6:]
-                log.require(alike, f"{k}: {a[k].shape} {a[k].dtype}, torch {tuple(b[k].shape)} {b[k].dtype}")
-            values = {k: self.make_state(rng, k, v).astype(v.dtype) for k, v in a.items()}
+                log.require(
+                    alike, f"{k}: {a[k].shape} {a[k].dtype}, torch {tuple(b[k].shape)} {b[k].dtype}"
+                )
+            values = {k: v.copy() for k, v in self._fill(ours, rng).items()}
             theirs.load_state_dict(to_torch(values))
             ours.load_state_dict(theirs.state_dict())
-            log.require(all(same(v, values[k]) for k, v in ours.state_dict().items()), "torch -> NumPy")
+            log.require(
+                all(same(v, values[k]) for k, v in ours.state_dict().items()), "torch -> NumPy"
+            )
             other = self.build_torch(config, getattr(torch, dtype))
             other.load_state_dict(to_torch(ours.state_dict()))
             back = to_numpy(dict(other.state_dict()))
             log.require(all(same(v, values[k]) for k, v in back.items()), "NumPy -> torch")
             log.require(
-                raises(ours.load_state_dict, {**values, "no such key": np.zeros(1)}, error=RuntimeError),
+                raises(
+                    ours.load_state_dict, {**values, "no such key": np.zeros(1)}, error=RuntimeError
+                ),
                 "an unknown key was accepted",
             )
             for k in values:
@@ -453,7 +496,9 @@ class ModuleParity(Case):
             kept = all(p.grad is None or not p.grad.any() for p in module.parameters())
             log.require(kept, "zero_grad(set_to_none=False) left something")
             module.zero_grad()
-            log.require(all(p.grad is None for p in module.parameters()), "zero_grad left a gradient")
+            log.require(
+                all(p.grad is None for p in module.parameters()), "zero_grad left a gradient"
+            )
 
     def _refusals(self, log: Log, rng: np.random.Generator, config: Config) -> None:
         """Bad input raises on both sides, says why, and changes nothing."""
@@ -474,7 +519,8 @@ class ModuleParity(Case):
             log.require(said is not None and says(said, refusal.says), f"{what}: said {said!r}")
             if refusal.torch:
                 log.require(
-                    refused(lambda: type(self).torch(**config)) is not None, f"{what}: torch accepts"
+                    refused(lambda: type(self).torch(**config)) is not None,
+                    f"{what}: torch accepts",
                 )
             return
         module = self.build(config, "float64").train(refusal.training)

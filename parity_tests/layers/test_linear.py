@@ -38,7 +38,9 @@ class TestLinear(ModuleParity):
     ]
     refusals = [
         Refusal({"in_features": -1, "out_features": 2}, says="negative"),
-        Refusal({"in_features": 5, "out_features": 2}, (np.zeros((2, 4)),), r"\(\*, 5\), got \(2, 4\)"),
+        Refusal(
+            {"in_features": 5, "out_features": 2}, (np.zeros((2, 4)),), r"\(\*, 5\), got \(2, 4\)"
+        ),
         Refusal({"in_features": 5, "out_features": 2}, (np.array(1.0),), r"got \(\)"),
     ]
     mistakes = {"bias gradient averaged": MeanBiasGradient, "bias left out": NoBias}
@@ -52,7 +54,12 @@ class TestIdentity(ModuleParity):
 
 class TestFlatten(ModuleParity):
     numpy, torch = ours.Flatten, theirs.Flatten
-    configs = [{}, {"start_dim": 0}, {"start_dim": 1, "end_dim": 2}, {"start_dim": -2, "end_dim": -1}]
+    configs = [
+        {},
+        {"start_dim": 0},
+        {"start_dim": 1, "end_dim": 2},
+        {"start_dim": -2, "end_dim": -1},
+    ]
     inputs = [*arrays("N 3 4 5", N=[0, 1, 2]), *arrays("N 1 2", N=[3])]
     aliases = True
     refusals = [

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from numpy_impl.module import Sequential
+from numpy_impl.layers.container import Sequential
 from numpy_impl.normalization import batch_norm as ours
 from parity_tests.harness import ModuleParity, Refusal, arrays, grid
 from parity_tests.harness.bridge import to_numpy, to_torch

@@ -1,6 +1,7 @@
 """Layers: what a network is stacked from. Their pure functions are in nn.functional."""
 
 from torch_impl.layers.activation import LeakyReLU, ReLU, Sigmoid, Tanh, make_activation
+from torch_impl.layers.container import ModuleList, Sequential
 from torch_impl.layers.linear import Flatten, Identity, Linear, linear_classifier
 from torch_impl.layers.softmax import LogSoftmax, Softmax, predict_proba
 
@@ -10,7 +11,9 @@ __all__ = [
     "LeakyReLU",
     "Linear",
     "LogSoftmax",
+    "ModuleList",
     "ReLU",
+    "Sequential",
     "Sigmoid",
     "Softmax",
     "Tanh",

@@ -1,0 +1,113 @@
+"""Sequential and ModuleList: their numbers as modules, their manners as lists."""
+
+import numpy as np
+import pytest
+import torch
+
+from numpy_impl import nn
+from numpy_impl.layers import container as ours
+from parity_tests.harness import ModuleParity, Refusal, arrays
+from torch_impl.layers import container as theirs
+
+
+def stack(nn, twice=False):
+    """A network in a network, from either side's layers; with `twice` one layer is used again."""
+    square = nn.Linear(4, 4)
+    inner = nn.Sequential(square, nn.Tanh(), square if twice else nn.Linear(4, 4, bias=False))
+    return nn.Sequential(nn.Linear(3, 4), inner, nn.Identity(), nn.Linear(4, 2))
+
+
+class ForwardOrder(ours.Sequential):
+    """Backward through the layers in forward order."""
+
+    def backward(self, dy):
+        for layer in self:
+            dy = layer.backward(dy)
+        return dy
+
+
+class FirstLayerForgotten(ours.Sequential):
+    """Backward that stops before the first layer."""
+
+    def backward(self, dy):
+        for layer in list(self)[:0:-1]:
+            dy = layer.backward(dy)
+        return dy
+
+
+class TestSequential(ModuleParity):
+    numpy, torch = ours.Sequential, theirs.Sequential
+    configs = [{"twice": False}, {"twice": True}]
+    inputs = [*arrays("3"), *arrays("N 3", N=[0, 5])]
+    refusals = [Refusal(inputs=(np.zeros((2, 4)),), says=r"\(\*, 3\), got \(2, 4\)")]
+    mistakes = {"forward order": ForwardOrder, "first layer forgotten": FirstLayerForgotten}
+
+    def build(self, config, dtype):
+        return type(self).numpy(*stack(nn, **config)).to(dtype)
+
+    def build_torch(self, config, dtype):
+        return type(self).torch(*stack(torch.nn, **config)).to(dtype)
+
+
+class Sum(nn.Module):
+    """The sum of what the modules of a list make of x: a ModuleList's owner, by hand."""
+
+    def __init__(self, width):
+        self.branches = ours.ModuleList([nn.Linear(width, 2) for _ in range(3)])
+
+    def forward(self, x):
+        return sum(branch(x) for branch in self.branches)
+
+    def backward(self, dy):
+        return sum(branch.backward(dy) for branch in self.branches)
+
+
+class TorchSum(torch.nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.branches = theirs.ModuleList([torch.nn.Linear(width, 2) for _ in range(3)])
+
+    def forward(self, x):
+        return sum(branch(x) for branch in self.branches)
+
+
+TorchSum.__name__ = "Sum"
+
+
+class TestModuleList(ModuleParity):
+    numpy, torch, covers = Sum, TorchSum, (ours.ModuleList,)
+    configs = [{"width": 3}]
+    inputs = arrays("N width", N=[0, 5])
+
+
+def test_containers_read_like_torchs():
+    layers = [nn.Linear(2, 2) for _ in range(4)]
+    for kind in (nn.Sequential(*layers), nn.ModuleList(layers)):
+        assert len(kind) == 4 and list(kind) == layers and kind[-1] is layers[3]
+        assert isinstance(kind[1:3], type(kind)) and list(kind[1:3]) == layers[1:3]
+        new = nn.Linear(2, 2)
+        kind[1] = new
+        assert kind[1] is new and len(kind) == 4
+        with pytest.raises(IndexError, match="4 modules"):
+            kind[4]
+    named = nn.Sequential({"body": nn.Identity(), "head": nn.Linear(2, 3)})
+    assert list(named.state_dict()) == ["head.weight", "head.bias"]
+    for kind, other in ((nn.Sequential, torch.nn.Sequential), (nn.ModuleList, torch.nn.ModuleList)):
+        ours, theirs = kind(), other()
+        for module, twin in (
+            (nn.Identity(), torch.nn.Identity()),
+            (nn.Linear(1, 2), torch.nn.Linear(1, 2)),
+        ):
+            ours.insert(0, module)
+            theirs.insert(0, twin)
+        del ours[1], theirs[1]
+        ours.extend([nn.Linear(2, 1), nn.Identity()])
+        theirs.extend([torch.nn.Linear(2, 1), torch.nn.Identity()])
+        assert repr(ours.pop()) == repr(theirs.pop(-1)) and repr(ours) == repr(theirs)
+    modules = nn.ModuleList(layers)
+    modules.insert(0, nn.Identity())
+    del modules[1]
+    assert [type(m).__name__ for m in modules] == ["Identity", "Linear", "Linear", "Linear"]
+    assert next(iter(modules.state_dict())) == "1.weight"
+    x = np.ones((1, 2), np.float32)
+    assert nn.Sequential()(x) is x
