@@ -34,7 +34,7 @@ class Unsure:
 
     def make_inputs(self, rng, shape, regime, config):
         x = np.array(regime(rng, shape))
-        if x.ndim > 2:
+        if x.size >= 15 and x.ndim > 1:
             x[0] = rng.standard_normal(x[0].shape)
             x[..., 0] = rng.standard_normal(x[..., 0].shape)
         return (x,)
@@ -124,14 +124,14 @@ class TestLogSoftmax(Unsure, ModuleParity):
     }
 
 
-class TestSoftmaxFunction(FunctionParity):
+class TestSoftmaxFunction(Unsure, FunctionParity):
     numpy, torch, backward = ours.softmax, theirs.softmax, ours.softmax_backward
     configs = grid(dim=[0, -1])
     inputs = [*arrays(""), *arrays("N C", N=[5], C=[3])]
     refusals = [Refusal({"dim": None}, says="wants dim", torch=False)]
 
 
-class TestLogSoftmaxFunction(FunctionParity):
+class TestLogSoftmaxFunction(Unsure, FunctionParity):
     numpy, torch, backward = ours.log_softmax, theirs.log_softmax, ours.log_softmax_backward
     configs = grid(dim=[0, -1])
     inputs = [*arrays(""), *arrays("N C", N=[5], C=[3])]
