@@ -57,7 +57,9 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="run the checks, print a table, write a report")
     run.add_argument("names", **names)
     run.add_argument(
-        "--quick", action="store_true", help="two configurations and one shape a technique"
+        "--quick",
+        action="store_true",
+        help="fewer configurations, shapes and regimes; no wrong-on-purpose variants",
     )
     run.add_argument("--seed", type=_seed, default=0, help="of every random input (default: 0)")
     run.add_argument("--dtype", choices=DTYPES, help="compare in this one only (default: both)")

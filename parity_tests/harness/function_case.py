@@ -141,7 +141,8 @@ class FunctionParity(Case):
         rng = self.rng(settings, name)
         *others, last = self.inputs  # every size with plain numbers, the last with every regime
         plan = [(shape, "plain", self._plain()) for shape in ([] if settings.quick else others)]
-        plan += [(last, regime_name, regime) for regime_name, regime in self.regimes.items()]
+        regimes = list(self.regimes.items())[:: 2 if settings.quick else 1]
+        plan += [(last, regime_name, regime) for regime_name, regime in regimes]
         for shape, regime_name, regime in plan:
             given = self._given(rng, shape.of(config), regime, config)
             yield f"{shape} {regime_name}", self._compare(given, config, dtype, rng)

@@ -20,7 +20,7 @@ from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 
 from parity_tests.harness.case import Check, Settings
-from parity_tests.harness.discovery import explain
+from parity_tests.harness.discovery import checks_of, explain
 from parity_tests.harness.results import CheckResult, Recorder, Technique
 
 THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
@@ -88,7 +88,7 @@ def _work(module: str, case: str, settings: Settings, start: int, stop: int) -> 
 
 @functools.lru_cache(maxsize=4)
 def _checks(module: str, case: str, settings: Settings) -> list[Check]:
-    return list(getattr(importlib.import_module(module), case)().checks(settings))
+    return checks_of(getattr(importlib.import_module(module), case), settings)
 
 
 def run_check(check: Check, settings: Settings) -> CheckResult:
