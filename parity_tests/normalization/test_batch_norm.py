@@ -280,9 +280,9 @@ class TestBatchNormFromGuide(ModuleParity):
     def build_torch(self, config, dtype):
         return type(self).torch(**config, dtype=dtype)
 
-    def _given(self, rng, shape, regime, config):
+    def given(self, rng, shape, regime, config):
         """The state is what the translation made, not random numbers."""
-        given = super()._given(rng, shape, regime, config)
+        given = super().given(rng, shape, regime, config)
         made = self.build(config, "float64").state_dict()
         return given | {f"state {k}": v for k, v in made.items()}
 
