@@ -201,7 +201,7 @@ class Run:
 
 
 def units_text(units: float | None) -> str:
-    """A deviation in budgets, in at most 7 characters."""
+    """A deviation in budgets, in at most 6 characters."""
     if units is None:
         return "-"
     if units == 0:
@@ -212,4 +212,4 @@ def units_text(units: float | None) -> str:
         return "<0.001"
     if units < 10:
         return f"{units:.3f}"
-    return f"{units:,.0f}" if units < 1e5 else f"{units:.1e}"
+    return f"{units:,.0f}" if units < 1e5 else f"{units:.0e}"

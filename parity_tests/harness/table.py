@@ -13,7 +13,7 @@ from parity_tests.harness.results import GROUPS, Outcome, Run, Technique, units_
 Paint = Callable[[str, str], str]
 
 CODES = {"bold": "1", "faint": "2", "bad": "1;31", "good": "32", "near": "33"}
-WIDTHS = dict(zip(GROUPS, (8, 9, 8)))
+WIDTHS = dict(zip(GROUPS, (8, 9, 7)))
 
 
 def painter(stream: TextIO) -> Paint:
@@ -29,22 +29,27 @@ def painter(stream: TextIO) -> Paint:
 def results_table(run: Run, paint: Paint) -> str:
     """Every technique on a line: what was compared, how near to the budget, and the verdict."""
     dtypes = run.settings.dtypes
-    name_width = max([14, *(len(o.technique.name) + 2 for o in run.outcomes)])
+    name_width = max([14, *(len(shortened(o.technique.name)) + 2 for o in run.outcomes)])
     block = sum(WIDTHS.values())
     over = "".join("   " + f" {dtype} ".center(block - 1, "-") for dtype in dtypes)
-    head = " " * name_width + f"{'compared':>9}{'rules':>7}"
+    head = " " * name_width + f"{'compared':>9}{'rules':>6}"
     for _ in dtypes:
         head += "  " + "".join(f"{g:>{w}}" for g, w in WIDTHS.items())
-    lines = [" " * (name_width + 16) + over, paint(head + "  verdict", "bold")]
+    lines = [" " * (name_width + 15) + over, paint(head + "  verdict", "bold")]
     for chapter, outcomes in itertools.groupby(run.outcomes, lambda o: o.technique.chapter):
         lines.append(paint(chapter, "bold"))
         lines += [_line(o, dtypes, name_width, paint) for o in outcomes]
     return "\n".join(lines)
 
 
+def shortened(name: str) -> str:
+    """A name of at most 22 characters, so that a line has at most 100."""
+    return name if len(name) <= 22 else f"{name[:21]}…"
+
+
 def _line(outcome: Outcome, dtypes: Sequence[str], name_width: int, paint: Paint) -> str:
-    name = f"  {outcome.technique.name}"
-    line = f"{name:<{name_width}}{outcome.comparisons or '-':>9}{outcome.rules or '-':>7}"
+    name = f"  {shortened(outcome.technique.name)}"
+    line = f"{name:<{name_width}}{outcome.comparisons or '-':>9}{outcome.rules or '-':>6}"
     for dtype in dtypes:
         line += "  "
         for column, width in WIDTHS.items():
