@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from numpy_impl.layers.container import Sequential
 from numpy_impl.layers.softmax import softmax
 from numpy_impl.losses import CrossEntropyLoss, MSELoss, r2_score
 from numpy_impl.module import Array, Module
@@ -37,7 +38,7 @@ class Estimator(Module):
         ValueError: fewer than two widths, one below 1, or a classification into one class.
     """
 
-    net: Module
+    net: Sequential
 
     def __init__(
         self,

@@ -38,17 +38,15 @@ class NormAfterTheActivation(ours.DeepMLP):
                 self.net[i], self.net[i + 1] = self.net[i + 1], layer
 
 
-class FirstLayerOfGradientsOnly(ours.DeepMLP):
-    """A backward that hands on the output's gradient where it should hand on the next layer's."""
+class ActivationPassedOver(ours.DeepMLP):
+    """A backward that hands the gradient past every activation."""
 
     def backward(self, dy):
         for layer in reversed(list(self.net)):
-            dx = (
-                layer.backward(dy)
-                if not isinstance(layer, ReLU)
-                else (layer.discard_saved(), dy)[1]
-            )
-            dy = dx
+            if isinstance(layer, ReLU):
+                layer.discard_saved()
+            else:
+                dy = layer.backward(dy)
         return dy
 
 
@@ -84,7 +82,7 @@ class TestDeepMLP(ModuleParity):
         "activation on the output": ActivationOnTheOutput,
         "bias before the norm": BiasBeforeTheNorm,
         "norm after the activation": NormAfterTheActivation,
-        "activation's gradient left out": FirstLayerOfGradientsOnly,
+        "activation's gradient left out": ActivationPassedOver,
     }
 
     def make_inputs(self, rng, shape, regime, config):

@@ -78,8 +78,7 @@ class TrainingParity(Case):
     steps: ClassVar[int] = 10
     mistakes: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
-    def __init__(self) -> None:
-        self._references: dict[Any, tuple[dict[str, Array], dict[str, list[Array]]]] = {}
+    _references: dict[Any, tuple[dict[str, Array], dict[str, list[Array]]]]
 
     # ---- what a case writes -----------------------------------------------------------------
 
@@ -106,6 +105,7 @@ class TrainingParity(Case):
 
     def checks(self, settings: Settings) -> Iterator[Check]:
         """The whole run, the first steps, and that what is wrong is caught."""
+        self._references = {}  # of torch's runs: every mistake is held against the same one
         epochs = 1 if settings.quick else self.epochs
         if "float64" in settings.dtypes:
             yield Check(f"whole run[{epochs} epochs|float64]", lambda log: self._whole(log, epochs))
@@ -197,7 +197,7 @@ class TrainingParity(Case):
         """Every number against its budget, and the curves."""
         given = {k: _cast(x, dtype) for k, x in given.items()}
         key = dtype, epochs, len(given["x"])
-        if key not in self._references:  # every mistake is held against the same one
+        if key not in self._references:
             self._references[key] = self._reference(given, epochs)
         truth, noise = self._references[key]
         got = (wrong or self)._run(numpy_impl, given, epochs)

@@ -1,8 +1,10 @@
 """Whole trainings on digits, equal at every step: what the rest of the suite is for."""
 
 from functools import partial
+from typing import Any
 
 import numpy as np
+import pytest
 
 import numpy_impl.training
 import torch_impl.losses
@@ -13,7 +15,9 @@ from numpy_impl.losses import MSELoss
 from numpy_impl.normalization import BatchNorm1d
 from numpy_impl.optimization import SGD, Adam
 from numpy_impl.regularization import EarlyStopping, ElasticNet
-from parity_tests.harness import TrainingParity
+from parity_tests.harness import RuleCase, TrainingParity
+from parity_tests.harness.bridge import to_numpy, to_torch
+from parity_tests.harness.refusal import refused
 
 
 class TestPlainMLP(TrainingParity):
@@ -100,7 +104,7 @@ class TestNormAndDropout(TrainingParity):
         return impl.optimization.warmup_then(cosine, warmup_epochs=5)
 
     def train(self, impl, model, data, epochs):
-        optimizer = impl.optimization.AdamW(self.groups(impl, model), lr=5e-3)
+        optimizer = impl.optimization.AdamW(self.groups(impl, model), lr=2e-2)
         return impl.training.fit(
             model,
             impl.training.batches(
@@ -129,7 +133,7 @@ class TestResidualWithEarlyStopping(TrainingParity):
 
     numpy, torch = EarlyStopping, torch_impl.regularization.EarlyStopping
     epochs = 12
-    samples = 192
+    samples = 160
     batch_size = 16
     mistakes = {
         "best weights not restored": {"stopper": lambda self, impl: NotRestored(2, 0.002)},
@@ -217,6 +221,211 @@ class TestRegression(TrainingParity):
             metric=impl.losses.r2_score,
             penalty=self.penalty(impl),
         )
+
+
+def small(impl, given, layers=(4, 6, 3), **options):
+    """A small network with its loss, optimizer and batches, on one side."""
+    model = impl.architectures.DeepMLP(list(layers), **options).double()
+    arrays = given["x"], given["y"]
+    arrays = arrays if impl is numpy_impl else to_torch(arrays)
+    optimizer = impl.optimization.SGD(model.parameters(), lr=0.1)
+    return model, impl.losses.CrossEntropyLoss(), optimizer, arrays
+
+
+class BothLoops(RuleCase):
+    """What a loop promises beside the numbers, asked of both sides."""
+
+    def given(self, rng):
+        return {"x": rng.standard_normal((23, 4)), "y": rng.integers(0, 3, 23)}
+
+
+def leaves_evaluation_mode_on(model, batches, criterion, optimizer, **options):
+    history = numpy_impl.training.fit(model, batches, criterion, optimizer, **options)
+    model.eval()
+    return history
+
+
+def thaws_what_was_frozen(model, batches, criterion, optimizer, **options):
+    model.train()
+    return numpy_impl.training.fit(model, batches, criterion, optimizer, **options)
+
+
+class TestFit(BothLoops):
+    numpy, torch = numpy_impl.training.fit, torch_impl.training.fit
+    mistakes = {
+        "left in evaluation mode": leaves_evaluation_mode_on,
+        "frozen layers put in training mode": thaws_what_was_frozen,
+    }
+
+    def fits(self):
+        yield numpy_impl, type(self).numpy
+        yield torch_impl, torch_impl.training.fit
+
+    def check_modes_are_kept_through_validation(self, log, rng):
+        given = self.given(rng)
+        for impl, fit in self.fits():
+            model, loss, optimizer, data = small(impl, given, batch_norm=True, dropout=0.5)
+            frozen = model.net[1].eval()
+            before = np.array(to_numpy(frozen.running_mean))
+            fit(model, [data], loss, optimizer, validation=[data])
+            kept = np.array_equal(to_numpy(frozen.running_mean), before)
+            log.require(kept and not frozen.training, f"{impl.__name__}: a frozen norm was thawed")
+            log.require(
+                model.training and model.net[3].training, f"{impl.__name__}: not in training"
+            )
+            fit(model.eval(), [data], loss, optimizer)
+            log.require(frozen.training, f"{impl.__name__}: trained in evaluation mode")
+
+    def check_a_second_call_goes_on_in_the_same_history(self, log, rng):
+        given = self.given(rng)
+        for impl, fit in self.fits():
+            model, loss, optimizer, data = small(impl, given)
+            history = impl.training.History()
+            for epochs in (2, 0, 1):
+                back = fit(model, [data], loss, optimizer, epochs=epochs, history=history)
+                log.require(back is history, f"{impl.__name__}: another history came back")
+            log.require((history.epochs, history.steps) == (3, 3), f"{history.to_dict()}")
+
+    def check_a_nan_is_located_by_epoch_step_and_layer(self, log, rng):
+        given, said = self.given(rng), list[Any]()
+        for impl, fit in self.fits():
+            model, loss, optimizer, (x, y) = small(impl, given)
+            model.load_state_dict({k: v * 0 + 0.1 for k, v in model.state_dict().items()})
+            bad = x * 1.0
+            bad[1, 2] = np.inf
+            history = impl.training.History()
+            fit(model, [(x, y)], loss, optimizer, history=history)
+            both = [(x, y), (bad, y)]
+            error = located(partial(fit, model, both, loss, optimizer, history=history))
+            said.append((str(error), error.epoch, error.step, error.layer, history.steps))
+            error = located(partial(fit, model, both[:1], loss, optimizer, validation=both[1:]))
+            said.append((str(error), error.epoch, error.step, error.layer))
+        log.require(said[:2] == said[2:], f"{said}")
+        log.require(said[0][1:] == (2, 2, None, 2), f"{said[0]}")
+        log.require(said[0][0].startswith("epoch 2, step 2: the loss is nan; input 0"), said[0][0])
+        log.require(said[1][0].startswith("epoch 1, validation: the loss is nan"), said[1][0])
+
+    def check_what_cannot_be_done_is_refused_before_anything_moves(self, log, rng):
+        given = self.given(rng)
+        for impl, fit in self.fits():
+            model, loss, optimizer, data = small(impl, given)
+            before = [np.array(to_numpy(p.data)) for p in model.parameters()]
+            stopper = impl.regularization.EarlyStopping()
+            for options, words in (
+                ({"epochs": -1}, "-1"),
+                ({"epochs": 1.5}, "1.5"),
+                ({"metric": impl.training.accuracy}, "validation"),
+                ({"early_stopping": stopper}, "validation"),
+                (
+                    {"early_stopping": stopper, "validation": [data], "monitor": "val_metric"},
+                    "metric",
+                ),
+                ({"monitor": "loss"}, "loss"),
+                ({"scheduler_steps": "batch"}, "batch"),
+                ({"clip_norm": 1.0, "clip_value": 1.0}, "clip_value"),
+            ):
+                said = refused(partial(fit, model, [data], loss, optimizer, **options))
+                log.require(
+                    said is not None and words in said, f"{impl.__name__} {options}: {said}"
+                )
+            said = refused(partial(fit, model, [], loss, optimizer))
+            log.require(said is not None and "no batches" in said, f"{impl.__name__}: {said}")
+            after = [np.array(to_numpy(p.data)) for p in model.parameters()]
+            log.require(all(map(np.array_equal, before, after)), f"{impl.__name__}: weights moved")
+            said = refused(partial(fit, model, iter([data]), loss, optimizer, epochs=2))
+            log.require(said is not None and "epoch 2 got no batches" in said, f"{said}")
+
+
+def located(run):
+    """The NonFiniteError of either side that a run ends with."""
+    try:
+        run()
+    except (numpy_impl.training.NonFiniteError, torch_impl.training.NonFiniteError) as error:
+        return error
+    raise AssertionError("no NonFiniteError")
+
+
+def mean_of_means(model, batches, criterion, metric=None):
+    """Every batch counted alike, however many rows it has."""
+    measured: list[Any] = [
+        numpy_impl.training.evaluate(model, [batch], criterion, metric) for batch in batches
+    ]
+    return tuple(np.mean(measured, axis=0))
+
+
+class TestEvaluate(BothLoops):
+    numpy, torch = numpy_impl.training.evaluate, torch_impl.training.evaluate
+    mistakes = {
+        "the mean of the batches' means": mean_of_means,
+    }
+
+    def check_batch_sizes_do_not_show(self, log, rng):
+        given, whole = self.given(rng), dict[str, Any]()
+        state = small(numpy_impl, given, dropout=0.5)[0].state_dict()
+        weight = rng.uniform(0.2, 2, 3)
+        for impl, evaluate in (
+            (numpy_impl, type(self).numpy),
+            (torch_impl, torch_impl.training.evaluate),
+        ):
+            model, _, _, data = small(impl, given, dropout=0.5)
+            model.load_state_dict(state if impl is numpy_impl else to_torch(state))
+            classes = weight if impl is numpy_impl else to_torch(weight)
+            criterion = impl.losses.CrossEntropyLoss(weight=classes)
+            for size in (23, 10, 1):
+                loader = impl.training.batches(*data, batch_size=size)
+                loss, share = evaluate(model, loader, criterion, impl.training.accuracy)
+                wanted = whole.setdefault("loss", (loss, share))
+                near = abs(loss - wanted[0]) <= 16 * np.finfo(float).eps * abs(wanted[0])
+                log.require(
+                    near and share == wanted[1], f"{impl.__name__}, batches of {size}: {loss}"
+                )
+            log.require(model.training, f"{impl.__name__}: left in evaluation mode")
+            log.require(refused(partial(evaluate, model, [], criterion)) is not None, "no batches")
+
+
+class TestPredict(BothLoops):
+    numpy, torch = numpy_impl.training.predict, torch_impl.training.predict
+    mistakes = {"with dropout on": lambda model, x, batch_size=1024: model(x)}
+
+    def check_rows_come_out_alike_in_any_batches(self, log, rng):
+        given = self.given(rng)
+        state = small(numpy_impl, given, dropout=0.5)[0].state_dict()
+        outputs = []
+        for impl, predict in (
+            (numpy_impl, type(self).numpy),
+            (torch_impl, torch_impl.training.predict),
+        ):
+            model, _, _, (x, _) = small(impl, given, dropout=0.5)
+            model.load_state_dict(state if impl is numpy_impl else to_torch(state))
+            for size in (1, 7, 23, 1024):
+                outputs.append(to_numpy(predict(model, x, size)))
+            log.require(model.training, f"{impl.__name__}: left in evaluation mode")
+            empty = predict(model, x[:0])
+            log.require(
+                tuple(empty.shape) == (0, 3), f"{impl.__name__}: no rows give {empty.shape}"
+            )
+            log.require(refused(partial(predict, model, x, 0)) is not None, "batches of none")
+        for output in outputs:
+            allowed = 16 * np.finfo(float).eps * np.abs(outputs[0]).max()
+            log.require(float(np.abs(output - outputs[0]).max()) <= allowed, "rows differ")
+
+
+@pytest.mark.parametrize("impl", [numpy_impl, torch_impl])
+def test_the_bar_shows_only_when_asked_where_stderr_is_no_terminal(impl, capsys):
+    model, loss, optimizer, data = small(impl, TestFit().given(np.random.default_rng(0)))
+    impl.training.fit(model, [data], loss, optimizer, validation=[data])
+    assert capsys.readouterr() == ("", "")
+    impl.training.fit(model, [data], loss, optimizer, validation=[data], progress=True)
+    out, err = capsys.readouterr()
+    assert out == "" and "1/1" in err and "val_loss" in err
+
+
+def test_the_first_layer_is_spared_its_input_gradient_only_while_it_trains():
+    model, loss, optimizer, data = small(numpy_impl, TestFit().given(np.random.default_rng(0)))
+    seen = []
+    model.net[0].register_forward_hook(lambda layer, *_: seen.append(layer.needs_input_grad))
+    numpy_impl.training.fit(model, [data], loss, optimizer)
+    assert seen == [False] and model.needs_input_grad
 
 
 def test_the_runs_learn_something():

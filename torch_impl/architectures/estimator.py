@@ -36,7 +36,7 @@ class Estimator(nn.Module):
         ValueError: fewer than two widths, one below 1, or a classification into one class.
     """
 
-    net: nn.Module
+    net: nn.Sequential
 
     def __init__(
         self,
