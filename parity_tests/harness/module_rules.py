@@ -252,7 +252,9 @@ def refusals(case: ModuleParity, log: Log, rng: np.random.Generator, config: Con
     cases = list(case.refusals)
     cases.append(Refusal(config, (inputs[0].tolist(), *inputs[1:]), "array", torch=False))
     if any("weight" in k or "bias" in k for k in given):
-        cases.append(Refusal(config, (inputs[0].astype(np.float32), *inputs[1:]), "float32"))
+        narrow = (inputs[0].astype(np.float32), *inputs[1:])
+        alone = len(inputs) == 1  # of two float inputs torch may promote one, this side never does
+        cases.append(Refusal(config, narrow, "float32", torch=alone))
         cases.append(Refusal(config, (inputs[0].astype(np.int64), *inputs[1:]), "int64"))
     for refusal in cases:
         _refuses(case, log, refusal)
