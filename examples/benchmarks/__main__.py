@@ -54,9 +54,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     from examples.benchmarks.machine import machine
     from examples.benchmarks.table import apart, compare, header, line, missing
 
-    torch.set_num_threads(options.threads)
-    # The first optimizer takes two seconds to load the rest of torch: once, not once a work.
-    torch.optim.Adam([torch.zeros(1, requires_grad=True)])
     works = networks.WORKS + pieces.WORKS
     known = [work.name for work in works] + ["growth"]
     for name in options.names:
@@ -66,6 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.list:
         print("\n".join(wanted))
         return 0
+    torch.set_num_threads(options.threads)
+    # The first optimizer takes two seconds to load the rest of torch: once, not once a work.
+    torch.optim.Adam([torch.zeros(1, requires_grad=True)])
     rounds, seconds = (
         options.rounds or (5 if options.quick else 15),
         0.01 if options.quick else 0.03,
@@ -79,11 +79,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"{clock} time of a step, {options.threads} thread(s) on each side, {rounds} interleaved "
         "rounds; ratio: ours over theirs, the median round's\n"
     )
-    print(header(), flush=True)
+    chosen = [work for work in works if work.name in wanted]
+    if options.quick and not options.names:
+        chosen = [work for work in chosen if work.quick]
     rows: list[dict[str, Any]] = []
-    for work in works:
-        if work.name not in wanted or (options.quick and not options.names and not work.quick):
-            continue
+    if chosen:
+        print(header(), flush=True)
+    for work in chosen:
         if package := missing(work):
             print(f"{work.title}: left out, {package} is not installed")
             continue
@@ -95,8 +97,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         batches = [1, 32, 512] if options.quick else [1, 8, 32, 128, 512, 2048]
         grown = apart(growth, batches, rounds, seconds, clock)
         print("\n" + text(grown))
-    with_goal = [row for row in rows if row["goal"] is not None]
-    print(f"\n{sum(row['met'] for row in with_goal)} of {len(with_goal)} goals met")
+    if with_goal := [row for row in rows if row["goal"] is not None]:
+        print(f"\n{sum(row['met'] for row in with_goal)} of {len(with_goal)} goals met")
     if options.json:
         found = {
             "machine": about,

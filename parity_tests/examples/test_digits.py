@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from examples import digits
+from examples import digits, digits_report
 
 QUICK = ["--quick", "--epochs", "1", "--width", "16"]
 
@@ -68,4 +68,4 @@ def test_bad_options_are_refused_in_words(tmp_path, capsys, options, says):
 def test_gaps_are_taken_step_by_step():
     history = type("History", (), {"step_loss": [1.0, 2.0]})
     other = type("History", (), {"step_loss": [1.0, 2.5, 9.0]})
-    assert np.array_equal(digits.loss_gaps(history, other), [0.0, 0.5])
+    assert np.array_equal(digits_report.loss_gaps(history, other), [0.0, 0.5])
