@@ -113,8 +113,8 @@ def _run(args: argparse.Namespace, suite: str) -> int:
     started = time.perf_counter()
     try:
         with runner.workers(args.jobs) as pool:
-            known = pool.submit(discovery.discover, suite, settings)
-            run.outcomes = [Outcome(t) for t in _chosen(known.result(), args.names)]
+            known = runner.discover(pool, args.jobs, suite, settings)
+            run.outcomes = [Outcome(t) for t in _chosen(known, args.names)]
             _follow(run, runner.run(pool, [o.technique for o in run.outcomes], settings))
     except LookupError as error:
         print(f"parity: {error.args[0]}", file=sys.stderr)
@@ -159,7 +159,7 @@ def _print(run: Run) -> None:
 
 def _list(args: argparse.Namespace, suite: str) -> int:
     with runner.workers(1) as pool:
-        known = pool.submit(discovery.discover, suite).result()
+        known = runner.discover(pool, 1, suite, Settings())
     try:
         techniques = _chosen(known, args.names)
     except LookupError as error:

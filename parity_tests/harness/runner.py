@@ -19,8 +19,8 @@ import warnings
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 
+from parity_tests.harness import discovery
 from parity_tests.harness.case import Check, Settings
-from parity_tests.harness.discovery import checks_of, explain
 from parity_tests.harness.results import CheckResult, Recorder, Technique
 
 THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
@@ -35,13 +35,11 @@ def cpus() -> int:
 
 @contextlib.contextmanager
 def workers(jobs: int) -> Iterator[Executor]:
-    """That many processes, loading the harness already; none is left behind, come what may."""
+    """That many processes with one BLAS thread each; none is left behind, come what may."""
     before = {name: os.environ.get(name) for name in THREADS}
     os.environ.update(dict.fromkeys(THREADS, "1"))
     pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _settle)
     try:
-        for _ in range(jobs):
-            pool.submit(_settle)  # an executor starts processes as it gets work
         yield pool
         pool.shutdown()
     except BaseException:  # Ctrl-C, or an error here: wait for nobody
@@ -59,6 +57,12 @@ def workers(jobs: int) -> Iterator[Executor]:
 def _settle() -> None:
     """In each new worker: the parent decides what Ctrl-C means."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def discover(pool: Executor, jobs: int, suite: str, settings: Settings) -> list[Technique]:
+    """What the suite holds. Every worker looks, since every one has to load the cases anyway."""
+    found = [pool.submit(discovery.discover, suite, settings) for _ in range(jobs)]
+    return next(as_completed(found)).result()
 
 
 def run(
@@ -88,7 +92,7 @@ def _work(module: str, case: str, settings: Settings, start: int, stop: int) -> 
 
 @functools.lru_cache(maxsize=4)
 def _checks(module: str, case: str, settings: Settings) -> list[Check]:
-    return checks_of(getattr(importlib.import_module(module), case), settings)
+    return discovery.checks_of(getattr(importlib.import_module(module), case), settings)
 
 
 def run_check(check: Check, settings: Settings) -> CheckResult:
@@ -106,7 +110,7 @@ def run_check(check: Check, settings: Settings) -> CheckResult:
         if not log.deviations and not log.rules:
             raised.append("compared nothing")
     except BaseException as error:  # pytest.fail and SystemExit too
-        raised.append(explain(error))
+        raised.append(discovery.explain(error))
     return CheckResult(
         name=str(check),
         comparisons=len(log.deviations),
