@@ -121,6 +121,8 @@ def _run(args: argparse.Namespace, suite: str) -> int:
         return MISUSED
     except KeyboardInterrupt:
         run.interrupted = True
+        for outcome in run.outcomes:
+            outcome.forget("KeyboardInterrupt")  # workers hear Ctrl-C too
     run.seconds = time.perf_counter() - started
     if run.outcomes:
         _print(run)

@@ -74,14 +74,16 @@ def _failures(run: Run) -> str:
     blocks = []
     for outcome in run.failed:
         t = outcome.technique
-        for result in outcome.failed:
+        for result, more in outcome.failures:
+            others = f" and {more} more of its checks, in the same words" if more else ""
             text = "\n".join(result.failures)
             blocks.append(
                 f"<article><h3>{escape(f'{t.chapter}/{t.name}')}</h3><p><code>{escape(result.name)}"
-                f"</code></p><pre>{escape(text)}</pre><p>Again: <code>"
+                f"</code>{others}</p><pre>{escape(text)}</pre><p>Again: <code>"
                 f"{escape(run.rerun(outcome, result))}</code></p></article>"
             )
-    return f'<section id="failures"><h2>Failures ({len(blocks)})</h2>{"".join(blocks)}</section>'
+    count = sum(len(outcome.failed) for outcome in run.failed)
+    return f'<section id="failures"><h2>Failures ({count})</h2>{"".join(blocks)}</section>'
 
 
 def _techniques(run: Run) -> str:

@@ -94,6 +94,14 @@ class Outcome:
     technique: Technique
     found: dict[int, CheckResult] = field(default_factory=dict)
 
+    def forget(self, raised: str) -> None:
+        """Take back the results of checks that this stopped."""
+        self.found = {
+            i: r
+            for i, r in self.found.items()
+            if not any(text.startswith(raised) for text in r.failures)
+        }
+
     @property
     def results(self) -> list[CheckResult]:
         """The results in the order of the checks, however the workers finished."""
@@ -111,6 +119,14 @@ class Outcome:
     def failed(self) -> list[CheckResult]:
         """The results that failed."""
         return [r for r in self.results if r.failures]
+
+    @property
+    def failures(self) -> list[tuple[CheckResult, int]]:
+        """One failed result for each way of failing, and how many more say just the same."""
+        alike: dict[tuple[str, ...], list[CheckResult]] = {}
+        for result in self.failed:
+            alike.setdefault(result.failures, []).append(result)
+        return [(results[0], len(results) - 1) for results in alike.values()]
 
     @property
     def verdict(self) -> str:

@@ -102,6 +102,7 @@ def run_check(check: Check, settings: Settings) -> CheckResult:
         if side in sys.modules:
             sys.modules[side].manual_seed(settings.seed)
     raised = []
+    ignored = signal.signal(signal.SIGINT, signal.default_int_handler)  # as in any program
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -111,6 +112,8 @@ def run_check(check: Check, settings: Settings) -> CheckResult:
             raised.append("compared nothing")
     except BaseException as error:  # pytest.fail and SystemExit too
         raised.append(discovery.explain(error))
+    finally:
+        signal.signal(signal.SIGINT, ignored)
     return CheckResult(
         name=str(check),
         comparisons=len(log.deviations),

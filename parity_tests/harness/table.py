@@ -76,10 +76,11 @@ def failures(run: Run, paint: Paint) -> str:
     blocks = []
     for outcome in run.failed:
         t = outcome.technique
-        for result in outcome.failed:
+        for result, more in outcome.failures:
             head = (
                 f"{paint('FAILS', 'bad')} {paint(f'{t.chapter}/{t.name}', 'bold')}  {result.name}"
             )
+            head += f"\n    and {more} more of its checks, in the same words" if more else ""
             text = "\n".join(_wrapped(line) for f in result.failures for line in f.split("\n"))
             again = f"    {paint('again:', 'faint')} {run.rerun(outcome, result)}"
             blocks.append(f"{head}\n{text}\n{again}")

@@ -1,1 +1,1 @@
-"""Tests of the harness itself: that it catches what it must, and says so."""
+"""Tests of the harness itself: does it find what is wrong, and only that?"""

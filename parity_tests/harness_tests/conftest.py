@@ -44,7 +44,8 @@ class TestFails(Doubling):
 
 class TestRaises(Case):
     def checks(self, settings):
-        yield Check("divides", lambda log: 1 / 0)
+        for name in ("divides", "divides again"):
+            yield Check(name, lambda log: 1 / 0)
         yield Check("exits", lambda log: exit(0))
         yield Check("compares nothing", lambda log: None)
         yield Check("warns", lambda log: log.require(np.log(np.zeros(1))[0] < 0, "no"))

@@ -35,6 +35,7 @@ def test_failures_are_status_1_in_full_and_stop_nothing(write_suite, parity):
         "again: parity run Fails --seed 0 --dtype float32",
         "ZeroDivisionError: division by zero",
         "in <lambda>",
+        "FAILS layers/Raises  divides\n    and 1 more of its checks, in the same words",
         "SystemExit: 0",
         "compared nothing",
         "RuntimeWarning: divide by zero",
