@@ -74,7 +74,7 @@ class TestResidualBlock(ModuleParity):
         {**PROJECTED, "activation": "sigmoid"},
     ]
     inputs = arrays("N in_features", N=[2, 7])
-    jitters = 6
+    network = True
     regimes = REGIMES
     refusals = [
         Refusal({**BLOCK, "hidden_features": 0}, says="positive"),
@@ -111,7 +111,7 @@ class TestResidualMLP(ModuleParity):
         {"layers": [4, 6, 6, 5, 2]},
     ]
     inputs = arrays("N", N=[7])
-    jitters = 6  # a batch of zeros is a column of equal numbers to the second norm
+    network = True
     regimes = REGIMES
     refusals = [
         Refusal({"layers": [4, 3]}, says="three or more"),

@@ -94,6 +94,7 @@ def compare(
     seed: int = 0,
     by_step: bool = False,
     jitters: int = JITTERS,
+    nearby: Run | None = None,
 ) -> list[Deviation]:
     """Run both on the same arrays and hold every tensor that comes out against its budget.
 
@@ -105,23 +106,24 @@ def compare(
         seed: of the jitter.
         by_step: the first axis counts steps, and each step has a budget of its own.
         jitters: how often the reference runs again to see what one ulp does.
+        nearby: what runs in its place then, in float64: the reference with roundings of its own.
     """
     given = {k: x.astype(dtype) if x.dtype.kind == "f" else x for k, x in given.items()}
     got = ours({k: x.copy() for k, x in given.items()})
     rng = np.random.default_rng(seed)
     if dtype == "float64":
-        nearby = [given] + [jitter(given, rng) for _ in range(jitters)]
         with np.errstate(all="ignore"):
-            truth, *others = [reference(x) for x in nearby]
+            truth = reference(given)
+            others = [(nearby or reference)(jitter(given, rng)) for _ in range(jitters)]
             noise = {k: [_distance(o[k], truth[k]) for o in others] for k in truth}
         return _held(got, truth, noise, dtype, by_step)
     draws = _draws(reference, [given] + [jitter(given, rng) for _ in range(jitters)])
     found = _held(got, draws[0][1], _errors(draws), dtype, by_step)
     if not all(d.passed for d in found):
-        nearby = [given] + [jitter(given, rng) for _ in range(SECOND_LOOK)]
-        draws = _draws(reference, nearby)
+        looks = [given] + [jitter(given, rng) for _ in range(SECOND_LOOK)]
+        draws = _draws(reference, looks)
         noise = _errors(draws)
-        again = [_held(ours(x), e, noise, dtype, by_step) for x, (_, e) in zip(nearby, draws)]
+        again = [_held(ours(x), e, noise, dtype, by_step) for x, (_, e) in zip(looks, draws)]
         found = [sorted(d, key=_badness)[len(d) // 2] for d in zip(*again, strict=True)]
     return found
 

@@ -17,7 +17,7 @@ import torch
 
 import numpy_impl
 from parity_tests.harness.bridge import to_numpy, to_torch
-from parity_tests.harness.budget import JITTERS, Deviation, compare
+from parity_tests.harness.budget import Arrays, Deviation, Run, compare
 from parity_tests.harness.case import Case, Check, Log, Settings
 from parity_tests.harness.inputs import (
     LAYOUTS,
@@ -31,6 +31,7 @@ from parity_tests.harness.inputs import (
 )
 from parity_tests.harness.module_rules import EVERY_CONFIG, ONE_CONFIG, Rule
 from parity_tests.harness.refusal import REFUSALS, Refusal
+from parity_tests.harness.rounding import rounded_layers
 
 
 class ModuleParity(Case):
@@ -46,8 +47,8 @@ class ModuleParity(Case):
         refusals: bad input, in addition to what every module must refuse.
         smooth: regimes in which finite differences referee.
         aliases: True where the output may share memory with the input, as torch's does.
-        jitters: how often the reference is run an ulp away to see what rounding does; more where
-            rounding either shows or does not, as in the mean of a column of equal numbers.
+        network: True where several layers follow each other: each is then allowed to round in its
+            own way, see `rounding`.
     """
 
     configs: ClassVar[Sequence[Config]] = ({},)
@@ -58,7 +59,7 @@ class ModuleParity(Case):
     refusals: ClassVar[Sequence[Refusal]] = ()
     layouts: ClassVar[Mapping[str, Callable[[Array], Array]]] = LAYOUTS
     aliases: ClassVar[bool] = False
-    jitters: ClassVar[int] = JITTERS
+    network: ClassVar[bool] = False
 
     # ---- what a case may override -----------------------------------------------------------
 
@@ -136,8 +137,13 @@ class ModuleParity(Case):
             seed = int(rng.integers(2**31))
             ours = partial(self.run_numpy, config=config, mode=mode, seed=seed)
             theirs = partial(self.run_torch, config=config, mode=mode, seed=seed)
-            deviations = compare(ours, theirs, given, dtype, seed, jitters=self.jitters)
+            nearby = partial(self._rounded, theirs, rng) if self.network else None
+            deviations = compare(ours, theirs, given, dtype, seed, nearby=nearby)
             yield f"{shape} {regime_name}", deviations
+
+    def _rounded(self, theirs: Run, rng: np.random.Generator, given: Arrays) -> Arrays:
+        with rounded_layers(rng):
+            return theirs(given)
 
     def _catches(self, settings: Settings, name: str) -> Callable[[Log], None]:
         def run(log: Log) -> None:

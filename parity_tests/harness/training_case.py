@@ -15,27 +15,18 @@ for good where the input of a ReLU is so near 0 that rounding gives it another s
 happens is in the title of the float32 curve.
 
 The budget of a step: weights and data are put one ulp off in the reference, and every step is made
-as another rounding could have made it. One ulp at the start is not enough. A gradient may be off by
-eps times the largest number in its array, which is what its own checks allow it, and there are
-places that round alike an ulp away: with p near 1, p - 1 is a multiple of eps for all of them. Adam
-then divides a small gradient by its own size, and its rounding with it.
-
+as another rounding could have made it (see `rounding`).
 A difference goes on to all later steps, so what this has moved up to a step is allowed from there.
 """
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch.optim.optimizer import (
-    register_optimizer_step_post_hook,
-    register_optimizer_step_pre_hook,
-)
 
 import numpy_impl.architectures
 import torch_impl.architectures
@@ -44,6 +35,7 @@ from parity_tests.harness.bridge import same_stream, to_numpy, to_torch
 from parity_tests.harness.budget import Arrays, Deviation, deviation, jitter
 from parity_tests.harness.case import Case, Check, Curve, Log, Settings
 from parity_tests.harness.inputs import Array
+from parity_tests.harness.rounding import rounded_steps
 
 SEED = 5
 NEARBY = 2  # runs of the reference an ulp away
@@ -216,7 +208,7 @@ class TrainingParity(Case):
         nearby = [given] + [jitter(given, rng) for _ in range(NEARBY)]
         if given["x"].dtype == np.float64:
             truth = self._run(torch_impl, given, epochs)
-            with _rounded_otherwise(rng):
+            with rounded_steps(rng):
                 pairs = [(self._run(torch_impl, g, epochs), truth) for g in nearby[1:]]
         else:
             wide = [{k: _cast(x, "float64") for k, x in g.items()} for g in nearby]
@@ -224,39 +216,6 @@ class TrainingParity(Case):
             pairs = [(self._run(torch_impl, g, epochs), e) for g, e in zip(nearby, exact)]
             truth = exact[0]
         return truth, {k: [_lasting(a[k], b[k]) for a, b in pairs] for k in truth}
-
-
-@contextlib.contextmanager
-def _rounded_otherwise(rng: np.random.Generator) -> Iterator[None]:
-    """Every step of every torch optimizer as another rounding could have it.
-
-    Before it, each gradient is off by what rounding may do to it, eps times the largest in its
-    array; numbers that are exactly 0, behind a unit that is off, stay so. After it, each parameter
-    is one unit in the last place off.
-    """
-
-    def parameters(optimizer: torch.optim.Optimizer) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        for p in (p for group in optimizer.param_groups for p in group["params"]):
-            sign = rng.integers(0, 2, tuple(p.shape)) * 2.0 - 1
-            yield p, torch.from_numpy(np.asarray(sign * np.finfo(np.float64).eps))
-
-    @torch.no_grad()
-    def before(optimizer: torch.optim.Optimizer, *_: Any) -> None:
-        for p, eps in parameters(optimizer):
-            if p.grad is not None:
-                p.grad += eps * p.grad.abs().max() * (p.grad != 0)
-
-    @torch.no_grad()
-    def after(optimizer: torch.optim.Optimizer, *_: Any) -> None:
-        for p, eps in parameters(optimizer):
-            p *= 1 + eps
-
-    handles = register_optimizer_step_pre_hook(before), register_optimizer_step_post_hook(after)
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _watch(model: Any, signs: list[tuple[str, Array]]) -> None:

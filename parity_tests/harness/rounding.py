@@ -1,0 +1,94 @@
+"""The torch reference as another rounding could have made it.
+
+Moving what goes in by one ulp does not stir every rounding inside. There are places that round
+alike an ulp away: with y near 1, 1 - y^2 is a multiple of eps for all of them, and the mean of a
+column of equal numbers is exact or off by one unit whatever they are. What follows may magnify
+that without bound, a norm by 1 / sqrt(eps), Adam by dividing a small gradient by its own size. So
+where several layers or steps follow each other, each hands on its result with an error that its
+own checks would allow: eps times the largest number in the array. Exact zeros stay, so that what
+is switched off stays off.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.modules.module import register_module_forward_hook
+from torch.optim.optimizer import (
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
+
+
+def _error(like: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+    """eps with random signs, 0 where `like` is 0."""
+    sign = torch.from_numpy(np.asarray(rng.integers(0, 2, tuple(like.shape)) * 2 - 1))
+    return sign * (like != 0) * torch.finfo(like.dtype).eps
+
+
+def _off(x: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+    """x, each number off by eps times the largest finite one."""
+    size = x.detach().abs()
+    size = size[size.isfinite()]
+    return x + _error(x.detach(), rng) * size.max() if size.numel() else x
+
+
+@contextlib.contextmanager
+def rounded_layers(rng: np.random.Generator) -> Iterator[None]:
+    """Each torch layer's output, the gradient it gets, and what is saved, rounded otherwise.
+
+    What is saved for backward is one unit in each number's last place off: two tanh differ by that,
+    and then by much more in 1 - y^2.
+    """
+
+    def hook(module: torch.nn.Module, args: Any, y: Any) -> Any:
+        if any(True for _ in module.children()) or not isinstance(y, torch.Tensor):
+            return None
+        if not y.is_floating_point() or not y.requires_grad:
+            return None
+        y = _off(y, rng)
+        y.register_hook(lambda dy: _off(dy, rng))
+        return y
+
+    def pack(x: torch.Tensor) -> torch.Tensor:
+        return x.detach() * (1 + _error(x.detach(), rng)) if x.is_floating_point() else x
+
+    handle = register_module_forward_hook(hook)
+    try:
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
+            yield
+    finally:
+        handle.remove()
+
+
+@contextlib.contextmanager
+def rounded_steps(rng: np.random.Generator) -> Iterator[None]:
+    """Every torch optimizer's gradients before a step, and parameters after it, rounded otherwise.
+
+    A parameter is put one unit in its own last place off: an update stores it with that error.
+    """
+
+    def parameters(optimizer: torch.optim.Optimizer) -> Iterator[torch.Tensor]:
+        return (p for group in optimizer.param_groups for p in group["params"])
+
+    @torch.no_grad()
+    def before(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        for p in parameters(optimizer):
+            if p.grad is not None:
+                p.grad = _off(p.grad, rng)
+
+    @torch.no_grad()
+    def after(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        for p in parameters(optimizer):
+            p += p * _error(p, rng)
+
+    handles = register_optimizer_step_pre_hook(before), register_optimizer_step_post_hook(after)
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
