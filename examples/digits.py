@@ -3,6 +3,7 @@
     python examples/digits.py                            the default, 98 % of the test digits right
     python examples/digits.py --residual --depth 4 --optimizer sgd --schedule warmup
     python examples/digits.py --data ~/mnist             MNIST-like IDX files instead
+    python examples/digits.py --figure examples/figures/digits.png         as the README shows it
 
 Both sides start from the same weights and draw the same shuffles and dropout masks, so every step
 should give the same loss. In float64, the default, it does, to a dozen digits. In float32 it does

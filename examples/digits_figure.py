@@ -58,7 +58,9 @@ def _losses(axes: Axes, ours: Any, theirs: Any) -> None:
             label = name if kind == "train_loss" else None
             marker = "o" if len(losses) == 1 else None
             axes.plot(range(1, len(losses) + 1), losses, label=label, marker=marker, **style)
-        _label(axes, ours.epochs, getattr(ours, kind)[-1], end)
+        higher = getattr(ours, kind)[-1] == max(ours.train_loss[-1], ours.val_loss[-1])
+        side = "bottom" if higher else "top"  # the two may end close together
+        _label(axes, ours.epochs, getattr(ours, kind)[-1], end, side=side)
     axes.set_yscale("log")
     axes.set_ylabel("loss", fontsize=9)
     axes.legend(frameon=False, fontsize=9, loc="upper right", ncols=2)
@@ -96,7 +98,8 @@ def _mistakes(figure: SubFigure, ours: Any, theirs: Any, data: Splits) -> None:
     both = (ours.predicted == theirs.predicted)[wrong].all()
     who = "both sides read wrong" if both else "either side reads wrong"
     what = f"{SHOWN} of {len(wrong):,}" if len(wrong) > SHOWN else f"The {len(wrong)}"
-    figure.suptitle(f"{what} test digits that\n{who}", fontsize=9)
+    title = f"{what} test digits that\n{who}" if len(wrong) else "No test digit\nis read wrong"
+    figure.suptitle(title, fontsize=9)
     for axes in figure.subplots(3, 2).flat:
         axes.set_axis_off()
     for axes, i in zip(figure.axes, wrong):
@@ -106,10 +109,12 @@ def _mistakes(figure: SubFigure, ours: Any, theirs: Any, data: Splits) -> None:
         axes.set_title(f"{data.y_test[i]}, read as {said}", fontsize=9, pad=3)
 
 
-def _label(axes: Axes, x: float, y: float, text: str, color: str = "black") -> None:
+def _label(
+    axes: Axes, x: float, y: float, text: str, color: str = "black", side: str = "center"
+) -> None:
     """Write beside the end of a line what it is."""
     axes.annotate(
-        text, (x, y), (6, 0), textcoords="offset points", va="center", fontsize=9, color=color
+        text, (x, y), (6, 0), textcoords="offset points", va=side, fontsize=9, color=color
     )
 
 
