@@ -98,18 +98,19 @@ class TrainingParity(Case):
     def checks(self, settings: Settings) -> Iterator[Check]:
         """The whole run, the first steps, and that what is wrong is caught."""
         self._references = {}  # of torch's runs: every mistake is held against the same one
-        epochs = 1 if settings.quick else self.epochs
+        epochs, seed = 1 if settings.quick else self.epochs, SEED + settings.seed
         if "float64" in settings.dtypes:
-            yield Check(f"whole run[{epochs} epochs|float64]", lambda log: self._whole(log, epochs))
+            yield Check(
+                f"whole run[{epochs} epochs|float64]", lambda log: self._whole(log, epochs, seed)
+            )
         if "float32" in settings.dtypes:
             name = f"first {self.steps} steps[float32]"
-            yield Check(name, lambda log: self._first_steps(log, epochs))
+            yield Check(name, lambda log: self._first_steps(log, epochs, seed))
         for name in self.mistakes:
             yield Check(f"catches[{name}]", self._catches(name))
 
-    def _whole(self, log: Log, epochs: int) -> None:
-        given = self._given()
-        found, curves = self._compare(given, "float64", epochs)
+    def _whole(self, log: Log, epochs: int, seed: int) -> None:
+        found, curves = self._compare(self._given(seed), "float64", epochs, seed)
         log.compare(found, f"{epochs} epochs")
         log.curves += curves
         log.require(
@@ -117,18 +118,18 @@ class TrainingParity(Case):
             "the global random streams stand at different places at the end",
         )
 
-    def _first_steps(self, log: Log, epochs: int) -> None:
-        found, _ = self._compare(self._short(), "float32", 1)
+    def _first_steps(self, log: Log, epochs: int, seed: int) -> None:
+        found, _ = self._compare(self._short(seed), "float32", 1, seed)
         log.compare(found, f"{self.steps} steps")
-        given = {k: _cast(x, "float32") for k, x in self._given().items()}
+        given = {k: _cast(x, "float32") for k, x in self._given(seed).items()}
         signs: list[list[tuple[str, Array]]] = [[], []]
-        ours = self._run(numpy_impl, given, epochs, signs[0])
-        theirs = self._run(torch_impl, given, epochs, signs[1])
+        ours = self._run(numpy_impl, given, epochs, seed, signs[0])
+        theirs = self._run(torch_impl, given, epochs, seed, signs[1])
         title = f"loss in float32: {_parting(*signs)}"
         log.curves.append(_curve(title, "step loss", ours, theirs))
 
-    def _short(self) -> dict[str, Array]:
-        given = self._given()
+    def _short(self, seed: int) -> dict[str, Array]:
+        given = self._given(seed)
         for name in ("x", "y"):
             given[name] = given[name][: self.steps * self.batch_size]
         return given
@@ -136,8 +137,7 @@ class TrainingParity(Case):
     def _catches(self, name: str) -> Callable[[Log], None]:
         def run(log: Log) -> None:
             wrong = type(type(self).__name__, (type(self),), dict(self.mistakes[name]))()
-            given = self._short()
-            found, _ = self._compare(given, "float64", self.epochs, wrong)
+            found, _ = self._compare(self._short(SEED), "float64", self.epochs, SEED, wrong)
             caught = any(not d.passed for d in found)
             log.require(caught, f"the mistake {name!r} passes every comparison")
 
@@ -145,13 +145,18 @@ class TrainingParity(Case):
 
     # ---- running both sides -----------------------------------------------------------------
 
-    def _given(self) -> dict[str, Array]:
-        numpy_impl.manual_seed(SEED)
+    def _given(self, seed: int = SEED) -> dict[str, Array]:
+        numpy_impl.manual_seed(seed)
         state = self.make(numpy_impl).double().state_dict()
         return {f"state {k}": v.copy() for k, v in state.items()} | self.arrays()
 
     def _run(
-        self, impl: Any, given: Arrays, epochs: int, signs: list[tuple[str, Array]] | None = None
+        self,
+        impl: Any,
+        given: Arrays,
+        epochs: int,
+        seed: int = SEED,
+        signs: list[tuple[str, Array]] | None = None,
     ) -> dict[str, Array]:
         """One run on one side: what it wrote down and what became of the model, by label.
 
@@ -160,14 +165,14 @@ class TrainingParity(Case):
         dtype, numpy_side = str(given["x"].dtype), impl is numpy_impl
         state = {k[6:]: x for k, x in given.items() if k.startswith("state")}
         arrays = {k: x.copy() for k, x in given.items() if not k.startswith("state")}
-        (numpy_impl if numpy_side else torch.default_generator).manual_seed(SEED)
+        (numpy_impl if numpy_side else torch.default_generator).manual_seed(seed)
         model = self.make(impl).to(dtype if numpy_side else getattr(torch, dtype))
         model.load_state_dict(state if numpy_side else to_torch(state))
         if signs is not None:
             _watch(model, signs)
-        generator = (numpy_impl if numpy_side else torch).Generator().manual_seed(SEED)
+        generator = (numpy_impl if numpy_side else torch).Generator().manual_seed(seed)
         data = Data(generator=generator, **(arrays if numpy_side else to_torch(arrays)))
-        (numpy_impl if numpy_side else torch.default_generator).manual_seed(SEED)
+        (numpy_impl if numpy_side else torch.default_generator).manual_seed(seed)
         history = self.train(impl, model, data, epochs)
         output = impl.training.predict(model, data.x_val)
         numbers = {
@@ -184,15 +189,20 @@ class TrainingParity(Case):
         return found | {f"step {k} at the end": np.array(v)[None] for k, v in end.items()}
 
     def _compare(
-        self, given: Arrays, dtype: str, epochs: int, wrong: TrainingParity | None = None
+        self,
+        given: Arrays,
+        dtype: str,
+        epochs: int,
+        seed: int,
+        wrong: TrainingParity | None = None,
     ) -> tuple[list[Deviation], list[Curve]]:
         """Every number against its budget, and the curves."""
         given = {k: _cast(x, dtype) for k, x in given.items()}
-        key = dtype, epochs, len(given["x"])
+        key = dtype, epochs, seed, len(given["x"])
         if key not in self._references:
-            self._references[key] = self._reference(given, epochs)
+            self._references[key] = self._reference(given, epochs, seed)
         truth, noise = self._references[key]
-        got = (wrong or self)._run(numpy_impl, given, epochs)
+        got = (wrong or self)._run(numpy_impl, given, epochs, seed)
         found = [deviation(k, got[k], truth[k], noise[k], dtype, by_step=True) for k in truth]
         drawn = []
         for k in DRAWN if dtype == "float64" else ():
@@ -201,19 +211,19 @@ class TrainingParity(Case):
         return found, drawn
 
     def _reference(
-        self, given: Arrays, epochs: int
+        self, given: Arrays, epochs: int, seed: int
     ) -> tuple[dict[str, Array], dict[str, list[Array]]]:
         """torch's run in float64, and what an ulp (float64) or its own float32 moves."""
-        rng = np.random.default_rng(SEED)
+        rng = np.random.default_rng(seed)
         nearby = [given] + [jitter(given, rng) for _ in range(NEARBY)]
         if given["x"].dtype == np.float64:
-            truth = self._run(torch_impl, given, epochs)
+            truth = self._run(torch_impl, given, epochs, seed)
             with rounded_steps(rng):
-                pairs = [(self._run(torch_impl, g, epochs), truth) for g in nearby[1:]]
+                pairs = [(self._run(torch_impl, g, epochs, seed), truth) for g in nearby[1:]]
         else:
             wide = [{k: _cast(x, "float64") for k, x in g.items()} for g in nearby]
-            exact = [self._run(torch_impl, g, epochs) for g in wide]
-            pairs = [(self._run(torch_impl, g, epochs), e) for g, e in zip(nearby, exact)]
+            exact = [self._run(torch_impl, g, epochs, seed) for g in wide]
+            pairs = [(self._run(torch_impl, g, epochs, seed), e) for g, e in zip(nearby, exact)]
             truth = exact[0]
         return truth, {k: [_lasting(a[k], b[k]) for a, b in pairs] for k in truth}
 

@@ -30,7 +30,8 @@ def train_step(
 ) -> tuple[Tensor, Tensor]:
     """Descend the loss of one batch by one step; returns the loss and the gradients' norm.
 
-    The loss is the one before the step, penalty included, and the norm the one before clipping.
+    The loss is the one before the step, penalty included; the norm is that of all gradients which
+    the optimizer follows, before clipping.
 
     Args:
         batch: the model's inputs, then the target.
@@ -46,7 +47,7 @@ def train_step(
     if clip_norm is not None and clip_value is not None:
         raise ValueError(f"clip by norm or by value, got {clip_norm=} and {clip_value=}")
     *inputs, target = batch
-    parameters = list(model.parameters())
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
     optimizer.zero_grad()
     loss = criterion(model(*inputs), target)
     if loss.ndim:
