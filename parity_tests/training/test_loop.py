@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import numpy_impl.training
 import torch_impl.losses
@@ -426,6 +427,18 @@ def test_the_first_layer_is_spared_its_input_gradient_only_while_it_trains():
     model.net[0].register_forward_hook(lambda layer, *_: seen.append(layer.needs_input_grad))
     numpy_impl.training.fit(model, [data], loss, optimizer)
     assert seen == [False] and model.needs_input_grad
+
+
+def test_where_losses_are_read_at_the_end_of_the_epoch_a_nan_is_still_named_by_its_step():
+    history = torch_impl.training.History()
+    with pytest.raises(
+        torch_impl.training.NonFiniteError, match="epoch 4, step 2: the loss is nan"
+    ):
+        with torch_impl.training.loop._read_at_the_end(history, 4) as taken:
+            taken += [
+                (torch.tensor([loss, 1.0]), 0.1) for loss in (0.5, float("nan"), float("nan"))
+            ]
+    assert history.step_loss == [0.5] and history.step_lr == [0.1]
 
 
 def test_the_runs_learn_something():

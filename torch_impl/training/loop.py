@@ -67,8 +67,8 @@ def fit(
         metric: what to measure on the validation set beside the criterion: accuracy, r2_score.
         scheduler_steps: whether the scheduler moves on once an epoch or once a step.
         clip_norm, clip_value, penalty: see `train_step`.
-        early_stopping: asked once an epoch about what `monitor` names; at the end, however it
-            comes about, it puts the best weights back.
+        early_stopping: asked once an epoch about what `monitor` names. When the run ends, by it or
+            by its last epoch, the best weights are put back; after an interrupt call `restore`.
         history: one to go on writing into.
         progress: whether to show a bar; None shows it where stderr is a terminal.
 
