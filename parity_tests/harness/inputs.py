@@ -15,7 +15,9 @@ Config = dict[str, Any]
 
 def grid(**choices: Sequence[Any]) -> list[Config]:
     """Every combination of the choices, as keyword arguments: grid(a=[1, 2], b=[True])."""
-    return [dict(zip(choices, values, strict=True)) for values in itertools.product(*choices.values())]
+    return [
+        dict(zip(choices, values, strict=True)) for values in itertools.product(*choices.values())
+    ]
 
 
 @dataclass(frozen=True)
@@ -93,9 +95,14 @@ def same(a: Any, b: Any) -> bool:
 
 
 def brief(value: Any) -> str:
-    """A value in the name of a check: arrays by their shape."""
+    """A value in the name of a check, the same in every process: arrays by shape, code by name."""
     if isinstance(value, np.ndarray):
         return f"array{value.shape}"
-    if isinstance(value, tuple | list) and any(isinstance(v, np.ndarray) for v in value):
-        return "(" + ", ".join(brief(v) for v in value) + ")"
+    if isinstance(value, tuple | list):
+        inside = ",".join(brief(v) for v in value)
+        return f"[{inside}]" if isinstance(value, list) else f"({inside})"
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{k}={brief(v)}" for k, v in value.items()) + "}"
+    if type(value).__repr__ is object.__repr__:  # which would show an address
+        return type(value).__name__ + brief(vars(value))
     return getattr(value, "__name__", None) or str(value).replace(" ", "")
