@@ -26,6 +26,13 @@ ELSEWHERE_IN_TORCH = {
     "nn.is_grad_enabled": "torch.is_grad_enabled",
 }
 """Names of the front doors that torch keeps at another place."""
+OURS_ALONE = {
+    "nn.init.init_weights": "a recipe: He's or Xavier's rule for a whole model, by activation",
+    "nn.utils.clipped_step": "a recipe: clip by the global norm, then step",
+    "optim.lr_scheduler.InverseTimeLR": "the guide's schedule, which torch leaves to LambdaLR",
+    "optim.lr_scheduler.warmup_then": "a recipe: LinearLR, then a schedule, by SequentialLR",
+}
+"""Names that torch does not have, and why they stand beside its own."""
 
 
 # ---- who imports whom ---------------------------------------------------------------------------
@@ -108,7 +115,7 @@ def behind(door: str, ours: ModuleType, theirs: ModuleType) -> Iterator[str]:
         elif forward != name:
             if forward not in ours.__all__:
                 yield f"{path} has no {forward} beside it"
-        elif twin is None and path not in ELSEWHERE_IN_TORCH:
+        elif twin is None and path not in ELSEWHERE_IN_TORCH | OURS_ALONE:
             yield f"torch.{path} does not exist"
 
 
