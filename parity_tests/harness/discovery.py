@@ -16,6 +16,9 @@ from parity_tests.harness.case import Case, Check, Settings
 from parity_tests.harness.results import Technique
 
 
+TEST_TOOLS = ("pytest", "hypothesis")
+
+
 def discover(suite: str = "parity_tests", settings: Settings | None = None) -> list[Technique]:
     """Every technique of a suite, by chapter and file; one that cannot be loaded says why."""
     found: list[Technique] = []
@@ -28,7 +31,10 @@ def discover(suite: str = "parity_tests", settings: Settings | None = None) -> l
             try:
                 cases = cases_of(module)
             except Exception as error:
-                found.append(Technique(chapter, stem, stem, module, "", problem=explain(error)))
+                text = explain(error)
+                if getattr(error, "name", "") in TEST_TOOLS:
+                    text += "\n  the cases stand among tests: pip install 'written-twice[test]'"
+                found.append(Technique(chapter, stem, stem, module, "", problem=text))
                 continue
             found += [_technique(case, stem, settings or Settings()) for case in cases]
     return found

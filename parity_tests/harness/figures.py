@@ -12,7 +12,7 @@ import matplotlib
 import numpy as np
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter
 
 from parity_tests.harness.case import Curve
 
@@ -57,7 +57,7 @@ def describe(curve: Curve) -> str:
     if not curve.ours or len(curve.ours) != len(curve.reference):
         return f"NumPy has {len(curve.ours)} points, PyTorch {len(curve.reference)}."
     ours, reference = np.asarray(curve.ours, float), np.asarray(curve.reference, float)
-    ends = f"{curve.title} ends at {ours[-1]:.6g} in NumPy and {reference[-1]:.6g} in PyTorch"
+    ends = f"Ends at {ours[-1]:.6g} in NumPy and {reference[-1]:.6g} in PyTorch"
     gap = _gap(ours, reference)
     at = int(np.argmax(gap))
     if gap[at] == 0:
@@ -93,13 +93,17 @@ def _svg(curve: Curve, number: int) -> str:
         shown = np.where((gap > 0) & np.isfinite(gap), gap, np.nan)
         below.plot(steps, shown, color=STAND_INS["ours"], lw=1, marker=".", ms=3)
         below.set(xlabel=curve.x_label, ylabel="|difference|")
+        seen = shown[~np.isnan(shown)]
         if curve.allowed is not None and any(a > 0 for a in curve.allowed):
             below.plot(curve.allowed, color=STAND_INS["allowed"], lw=1.3, ls="--", label="allowed")
             below.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 0.95))
-        if np.isnan(shown).all():
-            below.text(0.5, 0.5, "no difference", ha="center", transform=below.transAxes)
-        if not np.isnan(shown).all() or below.get_legend():
-            below.set_yscale("log")
+            seen = np.append(seen, [a for a in curve.allowed if 0 < a < math.inf])
+        if (gap == 0).all():
+            below.text(0.02, 0.1, "no difference", transform=below.transAxes)
+        below.xaxis.set_major_locator(MaxNLocator(integer=True) if n > 1 else FixedLocator([0]))
+        if seen.size:  # whole powers of ten, so that at least two of them are marked
+            low, high = math.floor(math.log10(seen.min())), math.ceil(math.log10(seen.max()))
+            below.set(yscale="log", ylim=(10.0**low / 2, 10.0 ** max(high, low + 1) * 2))
             below.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0e}"))
             below.yaxis.set_minor_formatter(NullFormatter())
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from html import escape
 
@@ -34,7 +35,7 @@ def section(run: Run) -> str:
                 cells.append(_cell(found, k == kinds[0]))
                 if found and found[0].units:
                     details.append(_detail(o, *found))
-        rows.append(f'<tr><th scope="row">{escape(o.technique.name)}</th>{"".join(cells)}</tr>')
+        rows.append(f'<tr><th scope="row">{in_words(o.technique.name)}</th>{"".join(cells)}</tr>')
     ends = [units_text(0), *(f"up to {s:g}" for s in STEPS), "✗ beyond"]
     legend = "".join(f'<li class="u{i}">{escape(text)}</li>' for i, text in enumerate(ends))
     return (
@@ -74,7 +75,7 @@ def _cell(found: tuple[Worst, str] | None, apart: bool) -> str:
 def _detail(outcome: Outcome, worst: Worst, check: str) -> str:
     where = f", {worst.where}" if worst.where else ""
     return (
-        f'<tr><th scope="row">{escape(outcome.technique.name)}</th>'
+        f'<tr><th scope="row">{in_words(outcome.technique.name)}</th>'
         f"<td>{units_text(worst.units)}</td><td>{escape(check + where)}</td>"
         f"<td>{escape(worst.text)}</td></tr>"
     )
@@ -83,3 +84,8 @@ def _detail(outcome: Outcome, worst: Worst, check: str) -> str:
 def first_of(column: str, columns: Sequence[str]) -> str:
     """The first column of a dtype stands a little apart."""
     return ' class="apart"' if column == columns[0] else ""
+
+
+def in_words(name: str) -> str:
+    """A name that may be broken before its capitals where a column is narrow."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "<wbr>", escape(name))

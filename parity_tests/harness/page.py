@@ -6,7 +6,7 @@ import itertools
 from html import escape
 
 from parity_tests.harness import figures, heat_map, page_style, table
-from parity_tests.harness.heat_map import first_of
+from parity_tests.harness.heat_map import first_of, in_words
 from parity_tests.harness.results import GROUPS, Run, units_text
 
 
@@ -102,8 +102,8 @@ def _techniques(run: Run) -> str:
             mark = {"agrees": "✓ ", "FAILS": "✗ "}.get(o.verdict, "")
             rows.append(
                 f'<tr><th scope="row" title="{escape(o.technique.summary)}">'
-                f'{escape(o.technique.name)}</th><td class="verdict-cell {style}">{mark}{o.verdict}'
-                f"</td><td>{o.comparisons:,}</td><td>{o.rules:,}</td>{cells}"
+                f'{in_words(o.technique.name)}</th><td class="verdict-cell {style}">{mark}'
+                f"{o.verdict}</td><td>{o.comparisons:,}</td><td>{o.rules:,}</td>{cells}"
                 f"<td>{o.seconds:.1f}</td></tr>"
             )
         bodies.append(f"<tbody>{''.join(rows)}</tbody>")

@@ -19,13 +19,13 @@ body { margin:0; background:var(--paper); color:var(--ink);
 main { max-width:76rem; margin:0 auto; padding:1.5rem 1rem 4rem; }
 h1 { font-size:1.5rem; margin:0 0 .5rem; } h2 { font-size:1.2rem; margin:2.5rem 0 .5rem; }
 h3 { font-size:1rem; margin:0 0 .25rem; }
-p, li { max-width:48rem; } p { margin:.5rem 0; } a { color:var(--link); }
+p, li { max-width:48rem; overflow-wrap:anywhere; } p { margin:.5rem 0; } a { color:var(--link); }
 .verdict { font-size:1.25rem; font-weight:600; }
 .good { color:var(--good); } .bad { color:var(--bad); font-weight:600; }
-.numbers { display:grid; gap:1px; margin:1rem 0; background:var(--line);
-  border:1px solid var(--line); grid-template-columns:repeat(auto-fit, minmax(9.5rem, 1fr)); }
+.numbers { display:grid; gap:1px; margin:1rem 1px;
+  grid-template-columns:repeat(auto-fit, minmax(9.5rem, 1fr)); }
 .numbers div { display:flex; flex-direction:column-reverse; justify-content:flex-end;
-  background:var(--paper); padding:.6rem .8rem; }
+  outline:1px solid var(--line); padding:.6rem .8rem; }
 .numbers dt { color:var(--faint); font-size:.85rem; line-height:1.3; }
 .numbers dd { margin:0; font-size:1.35rem; font-variant-numeric:tabular-nums; }
 .wide { overflow-x:auto; }
@@ -63,7 +63,8 @@ article { border-left:4px solid var(--bad); padding-left:.9rem; margin:1.2rem 0;
 pre { background:var(--soft); padding:.7rem; white-space:pre-wrap; overflow-wrap:anywhere;
   font-size:.82rem; margin:.4rem 0; }
 code { font-size:.9em; overflow-wrap:anywhere; }
-@media (max-width:30rem) { main { padding:1rem .75rem 3rem; } th, td { padding:.2rem .4rem; } }
+@media (max-width:30rem) { main { padding:1rem .75rem 3rem; } th, td { padding:.2rem .4rem; }
+  th[scope=row] { white-space:normal; min-width:7.5rem; } }
 """
 
 HOW_TO_READ = """<section id="read"><h2>How to read this</h2>

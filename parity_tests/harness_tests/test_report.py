@@ -95,7 +95,7 @@ def test_the_page_says_what_failed_and_escapes_it():
         "✗ wrong",
         "0.250",
         "rate & <script>",
-        "loss ends at 0.5 in NumPy and 0.5 in PyTorch; the largest difference is 1e-12, at step 2",
+        "Ends at 0.5 in NumPy and 0.5 in PyTorch; the largest difference is 1e-12, at step 2",
         "where 1e-09 was allowed",
         "every point is equal to the last bit",
         "NumPy has 3 points, PyTorch 1.",
