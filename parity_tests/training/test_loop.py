@@ -26,7 +26,7 @@ class TestPlainMLP(TrainingParity):
 
     numpy, torch = numpy_impl.training.fit, torch_impl.training.fit
     samples = None
-    epochs = 5
+    epochs = 4
     mistakes = {
         "momentum damped": {
             "optimizer": lambda self, impl: partial(SGD, momentum=0.9, dampening=0.9)
