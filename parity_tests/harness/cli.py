@@ -112,10 +112,10 @@ def _run(args: argparse.Namespace, suite: str) -> int:
     run.command = shlex.join(["parity", "run", *args.names])
     started = time.perf_counter()
     try:
-        with runner.workers(args.jobs) as pool:
+        with _progress() as bar, runner.workers(args.jobs) as pool:
             known = runner.discover(pool, args.jobs, suite, settings)
             run.outcomes = [Outcome(t) for t in _chosen(known, args.names)]
-            _follow(run, runner.run(pool, [o.technique for o in run.outcomes], settings))
+            _follow(run, runner.run(pool, [o.technique for o in run.outcomes], settings), bar)
     except LookupError as error:
         print(f"parity: {error.args[0]}", file=sys.stderr)
         return MISUSED
@@ -141,15 +141,20 @@ def _run(args: argparse.Namespace, suite: str) -> int:
     return 1 if run.failed else 0
 
 
-def _follow(run: Run, results: Iterator[tuple[Technique, int, CheckResult]]) -> None:
-    """Take results in as they come, with a progress bar where somebody watches."""
+def _progress() -> tqdm:
+    """A bar on stderr where somebody watches; where nobody does, nothing."""
+    text = "loading the cases"
+    return tqdm(desc=text, total=0, unit=" checks", leave=False, disable=None, smoothing=0)
+
+
+def _follow(run: Run, results: Iterator[tuple[Technique, int, CheckResult]], bar: tqdm) -> None:
+    """Take results in as they come."""
     outcomes = {o.technique: o for o in run.outcomes}
-    total = sum(len(t.checks) for t in outcomes)
-    with tqdm(total=total, unit="check", leave=False, disable=None, smoothing=0) as bar:
-        for technique, i, result in results:
-            outcomes[technique].found[i] = result
-            bar.set_description(f"{technique.name:<20.20}", refresh=False)
-            bar.update()
+    bar.reset(total=sum(len(t.checks) for t in outcomes))
+    for technique, i, result in results:
+        outcomes[technique].found[i] = result
+        bar.set_description(f"{technique.name:<20.20}", refresh=False)
+        bar.update()
 
 
 def _print(run: Run) -> None:

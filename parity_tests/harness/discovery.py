@@ -15,7 +15,6 @@ from pathlib import Path
 from parity_tests.harness.case import Case, Check, Settings
 from parity_tests.harness.results import Technique
 
-
 TEST_TOOLS = ("pytest", "hypothesis")
 
 
