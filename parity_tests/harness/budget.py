@@ -11,8 +11,9 @@ error against that truth, the worst of several runs one ulp apart, is the measur
     allowed = 4 * error of torch + 4 ulp(scale)
 
 Errors are draws, and three of torch's may all be small, or ours the largest in a hundred. So where
-the budget is exceeded both sides run on a dozen nearby inputs: torch's worst error is the measure
-and our middle one is held against it. Chance passes that, a mistake does not.
+the budget is exceeded, by less than ten times, both sides run on a dozen inputs like these, every
+number up to 2^-8 nearer to zero: torch's worst error is the measure and our middle one is held
+against it. Chance passes that, a mistake does not.
 
 NaN and infinity are compared by place and sign, never by difference.
 """
@@ -30,7 +31,7 @@ Arrays = Mapping[str, Array]
 Run = Callable[[Arrays], Arrays]
 
 JITTERS = 2
-SECOND_LOOK = 12
+SECOND_LOOK, CHANCE = 12, 10.0  # inputs alike to look at, if no deviation is so many budgets
 BLIND = 1e-4, 1e-6  # a float64 budget above this share of the scale, and above this, proves nothing
 
 
@@ -86,6 +87,16 @@ def jitter(given: Arrays, rng: np.random.Generator) -> dict[str, Array]:
     return moved
 
 
+def alike(given: Arrays, rng: np.random.Generator) -> dict[str, Array]:
+    """Every floating-point number up to 2^-8 nearer to zero, so that other digits are rounded."""
+    return {
+        name: (x * (1 - 2.0**-8 * rng.random(x.shape))).astype(x.dtype)
+        if x.dtype.kind == "f"
+        else x
+        for name, x in given.items()
+    }
+
+
 def compare(
     ours: Run,
     reference: Run,
@@ -119,8 +130,8 @@ def compare(
         return _held(got, truth, noise, dtype, by_step)
     draws = _draws(reference, [given] + [jitter(given, rng) for _ in range(jitters)])
     found = _held(got, draws[0][1], _errors(draws), dtype, by_step)
-    if not all(d.passed for d in found):
-        looks = [given] + [jitter(given, rng) for _ in range(SECOND_LOOK)]
+    if 1 < max(map(_badness, found), default=0.0) <= CHANCE:
+        looks = [alike(given, rng) for _ in range(SECOND_LOOK)]
         draws = _draws(reference, looks)
         noise = _errors(draws)
         again = [_held(ours(x), e, noise, dtype, by_step) for x, (_, e) in zip(looks, draws)]
