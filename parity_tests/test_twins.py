@@ -170,3 +170,14 @@ def test_every_public_name_says_what_it_is(side: str) -> None:
                 own = vars(named).get("__doc__") if inspect.isclass(named) else named.__doc__
                 found += [] if own else [f"{side}/{path}: {name}"]
     report(found)
+
+
+def test_the_readme_leads_to_every_technique() -> None:
+    """Each file of numpy_impl, its twin and its cases have a link in the table."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    links = [
+        f"{side}/{chapter}/{prefix}{name}"
+        for chapter, name in (path.split("/") for path in twins() if "__init__" not in path)
+        for side, prefix in (("numpy_impl", ""), ("torch_impl", ""), ("parity_tests", "test_"))
+    ]
+    report([f"README.md has no link to {link}" for link in links if f"({link})" not in text])
