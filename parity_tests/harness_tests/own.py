@@ -159,7 +159,11 @@ class Adam:
 
     def update(self, w, g, key):
         m, v, t = self.kept.get(key, (0, 0, 0))
-        m, v, t = self.beta1 * m + (1 - self.beta1) * g, self.beta2 * v + (1 - self.beta2) * g**2, t + 1
+        m, v, t = (
+            self.beta1 * m + (1 - self.beta1) * g,
+            self.beta2 * v + (1 - self.beta2) * g**2,
+            t + 1,
+        )
         self.kept[key] = m, v, t
         return w - self.change(m, v, t)
 
