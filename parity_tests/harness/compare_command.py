@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EPILOG
     parser.add_argument("mine", help="the NumPy side: file.py:Name or package.module:Name")
     parser.add_argument("theirs", help="the torch side: torch.nn:LayerNorm, or file.py:name")
-    values = {"nargs": "+", "default": [], "metavar": "V", "action": "extend"}
+    values: dict[str, Any] = {"nargs": "+", "default": [], "metavar": "V", "action": "extend"}
     parser.add_argument("--args", **values, help="for both constructors: 8, eps=1e-3, '[3,4]'")
     parser.add_argument(
         "--numpy-args", **values, help="for the NumPy side only, in place of --args"

@@ -65,17 +65,20 @@ def known(reference: Reference, trial: Trial, label: str) -> dict[str, Array]:
         y = trial.reference.get("forward output")
         if y is not None:
             found["output"] = y
-    for other, value in trial.reference.items():
+    for other, theirs in trial.reference.items():
         if other != label and other.startswith("gradient") and label.startswith("gradient"):
-            found[f"the reference's {other}"] = value
+            found[f"the reference's {other}"] = theirs
     for key in reference.state:
         if f"state {key}" in trial.given and reference.state[key].dtype.kind == "f":
             found[key] = trial.given[f"state {key}"]
-    x, target = trial.given.get("input 0"), trial.given.get("input 1")
-    if x is not None and target is not None and target.dtype.kind == "i" and target.ndim == 1:
+    first, target = trial.given.get("input 0"), trial.given.get("input 1")
+    if first is None:
+        return found
+    x = first
+    if target is not None and target.dtype.kind == "i" and target.ndim == 1:
         if x.ndim == 2 and len(target) == len(x) and target.max(initial=0) < x.shape[1]:
             found["class"] = np.eye(x.shape[1])[np.maximum(target, 0)]
-    if x is not None and x.dtype.kind == "f" and 1 <= x.ndim <= 4 and x.size:
+    if x.dtype.kind == "f" and 1 <= x.ndim <= 4 and x.size:
         for axis in range(x.ndim):
             found[f"std of input over axis {axis}"] = x.std(axis, keepdims=True)
             found[f"mean of input over axis {axis}"] = x.mean(axis, keepdims=True)

@@ -38,7 +38,7 @@ def check_contract(code: OwnCode, trials: Sequence[Trial], result: Comparison) -
         again = _again(code, first)
         if again:
             found.append(("contract repeat", again))
-    gaps = []
+    gaps: list[Gap] = []
     for label, text in found:
         if not any(g.label == label for g in gaps):
             gaps.append(Gap(label, first.name, text))

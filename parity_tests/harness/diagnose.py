@@ -219,14 +219,16 @@ def _diagnose(
                     Cause(label, fit.text, fit.kind, fit.residual, (label,), near[1], near[0])
                 )
         else:
-            more = _best(pool, plain, failing, label, [], started, alone=True) if not base else None
-            if more is not None and not first:
+            alone_here = (
+                _best(pool, plain, failing, label, [], started, alone=True) if not base else None
+            )
+            if alone_here is not None and not first:
                 result.causes.append(
                     Cause(
                         label,
-                        more.suspect.text,
-                        more.suspect.source,
-                        more.residual[label],
+                        alone_here.suspect.text,
+                        alone_here.suspect.source,
+                        alone_here.residual[label],
                         (label,),
                         near[1],
                         near[0],

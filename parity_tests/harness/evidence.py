@@ -142,7 +142,7 @@ def what_is_seen(
             continue
         s = sample(reference, code, t, label)
         lines += _pattern(s)
-    sizes_by_regime = []
+    sizes_by_regime: list[tuple[str, str]] = []
     for t in trials:
         if (
             label in t.user.found

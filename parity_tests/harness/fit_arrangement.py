@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,6 +12,9 @@ import numpy as np
 from parity_tests.harness.sample import EPS, SLACK, Fit, Sample, alike, finite_in, judge
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+
+REDUCTIONS: dict[str, Callable[..., Array]] = {"summed": np.sum, "averaged": np.mean}
 
 
 def shapes(samples: Sequence[Sample]) -> list[Fit]:
@@ -40,20 +44,20 @@ def shapes(samples: Sequence[Sample]) -> list[Fit]:
                 f"yours is the reference with its axes in the order {axes}"
                 if r.ndim > 2
                 else "yours is the reference transposed",
-                lambda x, axes=axes: x.transpose(axes),
+                functools.partial(np.transpose, axes=axes),
             )
     if u.ndim < r.ndim or u.size < r.size:
         for k in range(1, r.ndim + 1):
             for axes in itertools.combinations(range(r.ndim), k):
                 for keep in (False, True):
-                    for name, reduce in (("summed", np.sum), ("averaged", np.mean)):
+                    for name, reduce in REDUCTIONS.items():
                         if reduce(r, axis=axes, keepdims=keep).shape == u.shape:
                             where = (
                                 "everything" if k == r.ndim else f"axis {', '.join(map(str, axes))}"
                             )
                             add(
                                 f"yours is the reference {name} over {where}",
-                                lambda x, f=reduce, a=axes, k=keep: f(x, axis=a, keepdims=k),
+                                functools.partial(reduce, axis=axes, keepdims=keep),
                             )
     if u.size > r.size:
         for k in range(1, u.ndim + 1):

@@ -61,10 +61,13 @@ def added(samples: Sequence[Sample]) -> list[Fit]:
         return found
     gaps = [s.user - s.reference for s in samples]
     for name, build in _terms(samples).items():
-        others = [build(s) for s in samples]
-        if any(
-            z is None or z.shape != s.user.shape or not np.any(z) for z, s in zip(others, samples)
-        ):
+        built = [build(s) for s in samples]
+        others = [
+            z
+            for z, s in zip(built, samples)
+            if z is not None and z.shape == s.user.shape and np.any(z)
+        ]
+        if len(others) < len(samples):
             continue
         values = [slope(g, z) for g, z in zip(gaps, others)]
         predicted = [s.reference + v * z for s, v, z in zip(samples, values, others)]
@@ -162,8 +165,9 @@ def running(samples: Sequence[Sample]) -> Fit | None:
     values = []
     for s in used:
         m = s.sizes["momentum"]
-        new = (s.reference - (1 - m) * s.old) / m
-        design = np.stack([np.ravel(s.old), np.ravel(new)], axis=1)
+        old_value = np.asarray(s.old, float)
+        new = (s.reference - (1 - m) * old_value) / m
+        design = np.stack([np.ravel(old_value), np.ravel(new)], axis=1)
         found, *_ = np.linalg.lstsq(design, np.ravel(s.user), rcond=None)
         values.append((float(found[0]), float(found[1]), np.reshape(design @ found, s.user.shape)))
     fit = judge("running average", "", used, [v[2] for v in values], 2)

@@ -115,11 +115,11 @@ def _whole(x: Array) -> bool:
 
 def budget(reference: Array, noise: Sequence[Array], dtype: str = "float64") -> float:
     """What one number may be off, as `budget.deviation` allows it."""
-    finite = np.abs(reference[np.isfinite(reference)]) if reference.dtype.kind == "f" else []
-    scale = float(np.max(finite)) if len(finite) else 0.0
-    moved = max((float(np.max(n)) for n in noise if n.size), default=0.0)
     if reference.dtype.kind != "f":
         return 0.0
+    finite = np.abs(reference[np.isfinite(reference)])
+    scale = float(np.max(finite)) if finite.size else 0.0
+    moved = max((float(np.max(n)) for n in noise if n.size), default=0.0)
     if dtype == "float32":
         return 4 * moved + 4 * float(np.spacing(np.float32(min(scale, 3e38))))
     return 16 * (float(np.finfo(np.float64).eps) * scale + moved)
@@ -185,7 +185,7 @@ def _strange(a: Array, b: Array, differs: Array) -> str:
 def renamed(trial: Trial, found: Mapping[str, Array]) -> dict[str, Array]:
     """Labels of a trial that starts from the state as built: another question, another place."""
     if trial.warm:
-        return {AFTER: v for k, v in found.items() if k == "forward output"}
+        return {AFTER: found["forward output"]} if "forward output" in found else {}
     if not trial.set_buffers:
         return {f"{k}{FROM_START}": v for k, v in found.items() if k.startswith("buffer")}
     return dict(found)

@@ -190,12 +190,12 @@ def connect(
     left = dict(slots)
     wanted = dict(keys)
     for name, spec in (given or {}).items():
-        link = _explicit(name, spec, slots, keys)
-        result.links.append(link)
-        left.pop(link.slot, None)
-        wanted.pop(link.key, None)
+        given_link = _explicit(name, spec, slots, keys)
+        result.links.append(given_link)
+        left.pop(given_link.slot, None)
+        wanted.pop(given_link.key, None)
 
-    def link(slot: str, key: str, how: str) -> None:
+    def tie(slot: str, key: str, how: str) -> None:
         ways = layouts(left[slot], wanted[key])
         shape = left[slot]
         if not ways:
@@ -229,12 +229,12 @@ def connect(
     for key in list(wanted):
         same = [s for s in left if _normal(s) == _normal(key)]
         if len(same) == 1:
-            link(same[0], key, "by name")
+            tie(same[0], key, "by name")
     for key in list(wanted):
         prefix = "_".join(tokens(key)[:-1]).lower()
         same = [s for s in left if prefix and _prefix(s) == prefix and _same_role(s, key)]
         if len(same) == 1 and layouts(left[same[0]], wanted[key]):
-            link(same[0], key, "by name")
+            tie(same[0], key, "by name")
     # 3. words for the same thing, counted: W1, W2 beside 0.weight, 2.weight
     groups: dict[tuple[str, int], list[str]] = {}
     for key in wanted:
@@ -250,7 +250,7 @@ def connect(
             ordered = sorted(fitting, key=lambda s: role(s)[1])
             if all(layouts(left[s], wanted[k]) for s, k in zip(ordered, members)):
                 for s, k in zip(ordered, members):
-                    link(s, k, "by name")
+                    tie(s, k, "by name")
     # 4. shape, where it leaves one answer
     progress = True
     while progress:
@@ -261,7 +261,7 @@ def connect(
                 continue
             rivals = [k for k in wanted if layouts(left[fits[0]], wanted[k])]
             if len(fits) == 1 and len(rivals) == 1:
-                link(fits[0], key, "by shape")
+                tie(fits[0], key, "by shape")
                 progress = True
     for key in wanted:
         fits = [s for s in left if left[s] not in (None, ()) and layouts(left[s], wanted[key])]

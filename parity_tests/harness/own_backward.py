@@ -222,7 +222,9 @@ def _sort(
     for item in [i for i in items if isinstance(i, Mapping)]:
         more, named = _sort(code, item, inputs, slots, instance, ran)
         dxs, grads = dxs + more, grads | named
-    arrays = [i for i in items if isinstance(i, np.ndarray | np.floating | float) or i is None]
+    arrays: list[Any] = [
+        i for i in items if isinstance(i, np.ndarray | np.floating | float) or i is None
+    ]
     while (
         arrays
         and len(dxs) < len(floats)

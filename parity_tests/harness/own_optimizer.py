@@ -186,10 +186,10 @@ class OwnOptimizer:
                 values[p.name] = params
         return getattr(instance, self.method)(**values)
 
-    def _rate_holder(self, instance: Any) -> Callable[[float], None] | None:
+    def _rate_holder(self, instance: Any) -> Callable[[float], Any] | None:
         groups = getattr(instance, "param_groups", None)
         if groups:
-            return lambda scale: [g.__setitem__("lr", g["lr"] * scale) for g in groups] and None
+            return lambda scale: [g.update(lr=g["lr"] * scale) for g in groups]
         for name in RATE_NAMES:
             if isinstance(getattr(instance, name, None), float | int):
                 return lambda scale: setattr(instance, name, getattr(instance, name) * scale)

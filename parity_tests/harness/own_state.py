@@ -167,8 +167,8 @@ def find_gradient(instance: Any, path: Path) -> Array | None:
     store_name = steps[-2][1]
     stem = store_name.removesuffix("s")
     for name in [*gradient_names(store_name), *gradient_names(stem), "grads", "gradients", "grad"]:
-        store = getattr(above, name, None)
-        if (value := _lookup(store, last, len(holder))) is not None:
+        held = getattr(above, name, None)
+        if (value := _lookup(held, last, len(holder))) is not None:
             return value
     return None
 

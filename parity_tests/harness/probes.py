@@ -31,7 +31,7 @@ def own_slopes(
             continue
         v = rng.standard_normal(x.shape)
 
-        def value(h: float, key: str = key, x: Array = x, v: Array = v) -> float:
+        def value(h: float, key: str = key, x: Array = x, v: Any = v) -> float:
             given = {**trial.given, key: x + h * v}
             ran = code.run(given, trial.mode, trial.seed, trial.set_buffers, False, trial.warm)
             return _scalar(trial.given, ran.found)
@@ -93,8 +93,8 @@ def dependence(code: OwnCode, reference: Reference, trial: Trial) -> list[str]:
                 pairs["moves the reference's and not yours"].append((at, tuple(map(int, out))))
         for text, found in pairs.items():
             if found:
-                at, out = found[0]
-                lines.append(f"{key}[{_at(at)}] {text} output[{_at(out)}]{_across(found)}")
+                start, end = found[0]
+                lines.append(f"{key}[{_at(start)}] {text} output[{_at(end)}]{_across(found)}")
     return lines
 
 
@@ -127,7 +127,7 @@ def narrowed(code: OwnCode, reference: Reference, trial: Trial) -> list[str]:
         b = reference.run(
             given, trial.mode, trial.seed, trial.set_buffers, trial.warm, backward=False
         )
-        same = np.array_equal(a.get("forward output"), mine.get("forward output"))
+        same = np.array_equal(a["forward output"], mine["forward output"])
         if same and theirs is not None and not np.array_equal(b["forward output"], theirs):
             found.append(key.removeprefix("state "))
     return found

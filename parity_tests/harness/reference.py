@@ -89,7 +89,8 @@ class Reference:
         kwargs: Mapping[str, Any] | None = None,
         loss: Any = None,
     ) -> None:
-        self.theirs, self.loss = theirs, loss() if inspect.isclass(loss) else loss
+        self.theirs = theirs
+        self.loss: Any = loss() if inspect.isclass(loss) else loss
         self.args, self.kwargs = to_torch(tuple(args)), to_torch(dict(kwargs or {}))
         self.is_class = inspect.isclass(theirs) or self._is_factory()
         self.is_module = isinstance(theirs, torch.nn.Module) or (
@@ -396,7 +397,7 @@ def _shared_mask(mask: Array | None) -> Iterator[None]:
     if mask is None:
         yield
         return
-    functional = torch.nn.functional
+    functional: Any = torch.nn.functional
     own = functional.dropout
 
     def dropout(
@@ -406,7 +407,7 @@ def _shared_mask(mask: Array | None) -> Iterator[None]:
             return input
         return input * torch.from_numpy(mask).to(input.dtype) / (1 - p) if p < 1 else input * 0
 
-    functional.dropout = dropout  # type: ignore[assignment]
+    functional.dropout = dropout
     try:
         yield
     finally:

@@ -51,7 +51,7 @@ def scenarios(seed: int, steps: int) -> list[Scenario]:
         return Scenario(name, params, tuple(grads), **options)
 
     def with_grads(
-        scenario: Scenario, change: Callable[[int, int, Array], Any], **options: Any
+        scenario: Scenario, change: Callable[[int, int, Any], Any], **options: Any
     ) -> Scenario:
         grads = tuple(
             tuple(change(t, i, g) for i, g in enumerate(step))

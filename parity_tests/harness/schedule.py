@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
 import warnings
@@ -87,7 +88,8 @@ def compare_scheduler(
         replace(one, origin=f"first at step {at}: {float(ours[at])!r} for {float(reference[at])!r}")
     )
     s = Sample(ours, reference, trial.allowed[label], {}, {"lr": start, "steps": float(count)})
-    good, near = [], []
+    good: list[tuple[float, float, str, str]] = []
+    near: list[tuple[float, float, str, str]] = []
     for name, text, cost, change in _schedule_guesses(kind, their_args, their_kwargs, start, count):
         try:
             value = change()
@@ -110,7 +112,16 @@ def compare_scheduler(
     if good:
         also = tuple(g[3] for g in good[1:3])
         result.causes.append(
-            Cause(label, good[0][3], "counterfactual", good[0][1], (label,), *runner, also)
+            Cause(
+                label,
+                good[0][3],
+                "counterfactual",
+                good[0][1],
+                (label,),
+                runner[0],
+                runner[1],
+                also,
+            )
         )
     else:
         result.unexplained.append(label)
@@ -145,8 +156,9 @@ def _schedule_guesses(
         **dict(zip(list(inspect.signature(kind).parameters)[1:], args)),
         **kwargs,
     }
+    options.pop("last_epoch", None)
     for name, value in options.items():
-        if name in ("optimizer", "last_epoch") or not isinstance(value, int | float | bool):
+        if name == "optimizer" or not isinstance(value, int | float | bool):
             continue
         others: list[Any] = (
             [not value]
@@ -162,13 +174,7 @@ def _schedule_guesses(
                 f"{name}={other:g}",
                 f"yours does what torch does with {name}={other:g}; the reference has {name}={value!r}",
                 1.0,
-                lambda n=name, o=other: torch_rates(
-                    kind,
-                    (),
-                    {**{k: v for k, v in options.items() if k != "last_epoch"}, n: o},
-                    start,
-                    count,
-                ),
+                functools.partial(torch_rates, kind, (), {**options, name: other}, start, count),
             )
     for k in (1, 2, -1):
 

@@ -177,14 +177,14 @@ def _state(reference: Reference) -> Iterator[Suspect]:
                 f"{key} flipped",
                 f"yours uses {key} flipped along its spatial axes: a true convolution, where torch "
                 "computes a cross-correlation",
-                Change(state={key: lambda p, dims=dims: torch.flip(p, dims)}),
+                Change(state={key: _flipper(*dims)}),
             )
             for dim in dims:
                 yield changed(
                     reference,
                     f"{key} flipped along axis {dim}",
                     f"yours uses {key} flipped along axis {dim}",
-                    Change(state={key: lambda p, d=dim: torch.flip(p, (d,))}),
+                    Change(state={key: _flipper(dim)}),
                     1.3,
                 )
             if len(shape) == 4 and shape[2] == shape[3] > 1:
@@ -299,10 +299,7 @@ def _data(reference: Reference, trial: Trial) -> Iterator[Suspect]:
                     reference,
                     f"{which} reversed along axis {dim}",
                     f"yours goes along axis {dim} of {which} the other way",
-                    Change(
-                        inputs=on(i, lambda t, d=dim: torch.flip(t, (d,))),
-                        output=lambda y, d=dim: torch.flip(y, (d,)) if y.ndim > d else y,
-                    ),
+                    Change(inputs=on(i, _flipper(dim)), output=_flipper(dim)),
                     1.5,
                 )
         for name, groups in reference.config().items():
@@ -332,10 +329,7 @@ def _data(reference: Reference, trial: Trial) -> Iterator[Suspect]:
                         reference,
                         f"{which} with axes {a} and {b} swapped",
                         f"yours takes axes {a} and {b} of {which} the other way round",
-                        Change(
-                            inputs=on(i, lambda t, a=a, b=b: t.transpose(a, b)),
-                            output=lambda y, a=a, b=b: y.transpose(a, b) if y.ndim > b else y,
-                        ),
+                        Change(inputs=on(i, _swapper(a, b)), output=_swapper(a, b)),
                         1.3,
                     )
     if (
@@ -366,6 +360,22 @@ def _data(reference: Reference, trial: Trial) -> Iterator[Suspect]:
         )
 
 
+def _flipper(*dims: int) -> Callable[[torch.Tensor], torch.Tensor]:
+    return lambda t: torch.flip(t, dims) if t.ndim > max(dims) else t
+
+
+def _swapper(a: int, b: int) -> Callable[[torch.Tensor], torch.Tensor]:
+    return lambda t: t.transpose(a, b) if t.ndim > max(a, b) else t
+
+
+def _turn(option: str) -> Callable[[float], Change]:
+    return lambda v: Change(config={option: v})
+
+
+def _scaler(i: int) -> Callable[[float], Change]:
+    return lambda v: Change(inputs=lambda xs: [t * v if j == i else t for j, t in enumerate(xs)])
+
+
 def _taker(order: Array, dim: int) -> Callable[[torch.Tensor], torch.Tensor]:
     index = torch.from_numpy(np.ascontiguousarray(order))
 
@@ -390,7 +400,7 @@ def tuned(
     at = np.unravel_index(int(np.argmax(np.abs(user - right))), right.shape)
     wanted = float(user[at])
     knobs: list[tuple[str, float, Callable[[float], Change]]] = [
-        (name, value, lambda v, n=name: Change(config={n: v}))
+        (name, value, _turn(name))
         for name, value in reference.config().items()
         if isinstance(value, float)
     ]
@@ -400,9 +410,7 @@ def tuned(
                 (
                     f"a factor on input {i}",
                     1.0,
-                    lambda v, i=i: Change(
-                        inputs=lambda xs: [t * v if j == i else t for j, t in enumerate(xs)]
-                    ),
+                    _scaler(i),
                 )
             )
     for name, value, change in knobs:

@@ -49,7 +49,8 @@ def explain_trajectory(
     special = first_scenario.special.get(step)
     if special:
         result.gaps[0] = replace(result.gaps[0], origin=special)
-    good, others = [], []
+    good: list[tuple[_Guess, float]] = []
+    others: list[tuple[_Guess, float]] = []
     for guess in _guesses(kind, kwargs, code, mistakes):
         units, residual = _hold(guess, trials)
         (good if units <= 1 else others).append((guess, residual))
@@ -166,18 +167,18 @@ def _guesses(
         yield _Guess(
             f"{name}={shown}",
             f"yours does what torch does with {name}={shown}; the reference has {name}={options[name]!r}",
-            lambda s, n=name, o=other: run_torch(kind, {**kwargs, n: o}, s),
+            _torch(kind, {**kwargs, name: other}),
         )
     yield _Guess(
         "maximize",
         "yours goes up the gradient, not down: the sign of the update is wrong",
-        lambda s: run_torch(kind, {**kwargs, "maximize": True}, s),
+        _torch(kind, {**kwargs, "maximize": True}),
         1.1,
     )
     yield _Guess(
         "delay",
         "yours uses the gradient of the step before",
-        lambda s: run_torch(kind, kwargs, s, delay=1),
+        _torch(kind, kwargs, delay=1),
         1.2,
     )
     for other in _other_kinds():
@@ -188,7 +189,7 @@ def _guesses(
         yield _Guess(
             f"torch.optim.{other.__name__}",
             f"yours does what torch.optim.{other.__name__} does",
-            lambda s, o=other, k=shared: run_torch(o, k, s),
+            _torch(other, shared),
             1.3,
         )
     for name, text, count in (
@@ -215,13 +216,19 @@ def _guesses(
             lambda own, calls, t: t,
         ),
     ):
-        yield _Guess(name, text, lambda s, c=count: run_torch(kind, kwargs, s, _counter(c)))
+        yield _Guess(name, text, _torch(kind, kwargs, _counter(count)))
     yield _Guess(
         "zero for missing",
         "a missing gradient is treated as one of zeros: torch skips that parameter",
         lambda s: run_torch(kind, kwargs, _filled(s)),
         1.1,
     )
+
+
+def _torch(
+    kind: Any, kwargs: Mapping[str, Any], tweak: Tweak | None = None, delay: int = 0
+) -> Callable[[Scenario], dict[str, Array]]:
+    return lambda scenario: run_torch(kind, kwargs, scenario, tweak, delay)
 
 
 def _filled(s: Scenario) -> Scenario:
@@ -312,9 +319,9 @@ def _option_changes(options: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
                     else []
                 )
                 found += [1e-2, 1e-4] if name == "weight_decay" else []
-            for other in dict.fromkeys(float(f) for f in found):
-                if other != value:
-                    yield name, other
+            for number in dict.fromkeys(float(f) for f in found):
+                if number != value:
+                    yield name, number
 
 
 def _other_kinds() -> list[Any]:

@@ -66,8 +66,8 @@ class Spec:
             if x.dtype.kind == "b":
                 return cls(x.shape, "bool", value=x)
             if x.dtype.kind in "iu":
-                low, high = (int(x.min()), int(x.max()) + 1) if x.size else (0, 1)
-                return cls(x.shape, "int", low, high, x)
+                low, top = (int(x.min()), int(x.max()) + 1) if x.size else (0, 1)
+                return cls(x.shape, "int", low, top, x)
             if x.dtype.kind != "f":
                 raise Uncomparable(
                     f"an input has dtype {x.dtype}; wanted floats, integers or bools"
@@ -94,9 +94,9 @@ class Spec:
                 f"an input is an array, a tuple of sizes, or text like 4x8, 4x8:unit or 5:int10; "
                 f"got {given!r}"
             )
-        sizes, kind, high = match.groups()
+        sizes, word, high = match.groups()
         shape = tuple(int(n) for n in re.split("[x,]", sizes) if n)
-        return cls(shape, kind or "float", 0, int(high or 2))
+        return cls(shape, word or "float", 0, int(high or 2))
 
 
 @dataclass
