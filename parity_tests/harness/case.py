@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -19,6 +19,10 @@ class Settings:
     seed: int = 0
     dtypes: tuple[str, ...] = ("float64", "float32")
     quick: bool = False
+
+    def some(self, configs: Sequence[Any]) -> list[Any]:
+        """All configurations, in a quick run only the last."""
+        return list(configs)[-1:] if self.quick else list(configs)
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,9 @@ class Case:
 
     def rng(self, settings: Settings, name: str) -> np.random.Generator:
         """Random numbers that depend on the seed, the case and the check, and on nothing else."""
-        return np.random.default_rng([settings.seed, zlib.crc32(f"{self.technique()}/{name}".encode())])
+        return np.random.default_rng(
+            [settings.seed, zlib.crc32(f"{self.technique()}/{name}".encode())]
+        )
 
     def test_parity(self, check: Check) -> None:
         """What pytest runs, once a check."""

@@ -105,9 +105,7 @@ class OptimizerParity(Case):
 
     def checks(self, settings: Settings) -> Iterator[Check]:
         """Trajectories, the way over in mid-run, manners, mistakes."""
-        configs = list(self.configs)
-        if settings.quick:
-            configs = [configs[0], configs[-1]] if len(configs) > 1 else configs
+        configs = settings.some(self.configs)
         for config in configs:
             for course in (SHORT,) if settings.quick else (LONG, SHORT):
                 for dtype in settings.dtypes if course is SHORT else ("float64",):
