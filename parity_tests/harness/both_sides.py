@@ -23,6 +23,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def single(x: Array) -> Array:
+    """float64 as float32, anything else as it is."""
     return x.astype(np.float32) if x.dtype == np.float64 else x
 
 
@@ -63,7 +64,8 @@ def _try_transposed(code: OwnCode, first: Trial, ran: Ran, result: Comparison) -
         code.links = kept
         return ran
     result.notes += [
-        f"{link.slot} is taken transposed, {link.shape} for {link.key} {link.key_shape}: torch's layout "
+        f"{link.slot} is taken transposed, {link.shape} for {link.key} "
+        f"{link.key_shape}: torch's layout "
         "raises in your forward"
         for link, old in zip(code.links, kept)
         if link != old
@@ -87,20 +89,21 @@ def share_masks(
     is_dropout = isinstance(alone, torch.nn.Dropout) or alone is torch.nn.functional.dropout
     if not is_dropout:
         result.notes.append(
-            "your forward draws random numbers of its own; hand over the noise, or compare in eval mode"
+            "your forward draws random numbers of its own; hand over the "
+            "noise, or compare in eval mode"
         )
         return
     p = float(reference.config().get("p", 0.5))
     kept, count = 0, 0
     for trial in list(trials):
-        if trial.mode != "train":
-            continue
         if trial.regime not in ("unit", "given"):
             trials.remove(trial)
             continue
         y = code.run(trial.given, trial.mode, trial.seed, trial.set_buffers, False).found
         mask = (y["forward output"] != 0) | (trial.given["input 0"] == 0)
         trial.given["mask"] = mask
+        if trial.mode != "train":
+            continue  # torch drops nothing then, and only a suspicion may
         kept, count = kept + int(mask.sum()), count + mask.size
     result.notes.append("torch drops the very elements that yours dropped")
     spread = 5 * np.sqrt(max(p * (1 - p), 1e-12) / max(count, 1)) + 1e-9
@@ -124,6 +127,7 @@ def share_masks(
 def run_trial(
     code: OwnCode, reference: Reference, trial: Trial, pairs: Mapping[str, str], dtype: str
 ) -> None:
+    """Run both sides on one trial, the reference also an ulp away, and hold it to its budget."""
     with layers.listening(code, pairs) as instance:
         trial.user = code.run(
             trial.given,
@@ -195,6 +199,9 @@ def collect(
     seen: dict[str, Gap] = {}
     for trial in trials:
         for where, problem in trial.user.problems:
+            if where == "backward" and trial.mode == "eval":
+                result.notes.append(f"not compared in eval mode, your backward raised {problem}")
+                continue
             label = where if where.startswith("gradient") else f"contract {where}"
             if label not in seen:
                 text = problem if where.startswith("gradient") else f"{where} raised {problem}"
@@ -214,7 +221,8 @@ def collect(
             slot = next(link.slot for link in code.links if link.key == key)
             text = (
                 f"after backward no gradient of {slot} is found (looked for d{slot}, grad_{slot}, "
-                f"grads[...], .grad, and in what backward returns); grads={{{slot!r}: '...'}} says where"
+                f"grads[...], .grad, and in what backward returns); "
+                f"grads={{{slot!r}: '...'}} says where"
             )
             seen[label] = Gap(label, trials[0].name, text)
             result.causes.append(Cause(label, text, "contract", 0.0, (label,)))

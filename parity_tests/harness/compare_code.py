@@ -273,9 +273,12 @@ def _connect(
             )
     if found.only_numpy and keys:
         result.notes.append(f"not mapped to anything of torch's: {', '.join(found.only_numpy)}")
-    if not keys and code.is_function and slots:
+    tied = {link.slot for link in found.links}
+    wanting = [p.name for p in code.extra if p.default is p.empty and p.name not in tied]
+    if code.is_function and wanting:
         raise Uncomparable(
-            f"{code.name} also wants {', '.join(slots)}: give more inputs, or forward_kwargs={{...}}"
+            f"{code.name} also wants {', '.join(wanting)}: give more inputs, "
+            f"or forward_kwargs={{...}}"
         )
     return {link.key for link in found.links if link.scalar}, zeroed
 

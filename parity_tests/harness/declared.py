@@ -56,6 +56,7 @@ def _program(case: Any, mistake: Any, reference: Reference, inputs: int) -> OwnC
 
 
 def stand_in(name: str, mistake: Any, program: OwnCode) -> Suspect:
+    """A wrong NumPy program as a suspect."""
     first = mistake[0] if isinstance(mistake, tuple) else mistake
     says = (getattr(first, "__doc__", None) or "").strip().split("\n")[0]
 

@@ -250,7 +250,8 @@ def _diagnose(
     for label, (right, slope, ours) in slopes.items():
         if label in failing and not right and label in result.unexplained:
             result.evidence.append(
-                f"{label}: yours is not the slope of your own forward, which is {slope:.6g} along a "
+                f"{label}: yours is not the slope of your own forward, which "
+                f"is {slope:.6g} along a "
                 f"random direction by central differences, {ours:.6g} by your backward"
             )
     if any(k.startswith("forward") for k in result.unexplained):

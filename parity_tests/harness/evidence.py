@@ -39,7 +39,8 @@ def by_probes(
         what = narrowed(code, reference, trial)
         if what:
             text = (
-                f"yours rounds {', '.join(what)} to float32 before it computes: handing it the rounded "
+                f"yours rounds {', '.join(what)} to float32 before it "
+                f"computes: handing it the rounded "
                 f"numbers changes nothing (the outputs are {apart:.1g} of their size apart)"
             )
             same = [k for k in left if _float32_sized(trial, k)]
@@ -71,14 +72,18 @@ def by_size(
         )
         if np.any(~np.isfinite(ours) & np.isfinite(wanted)):
             text = (
-                "yours is NaN or infinite where the reference is finite, on large inputs only (right up "
-                f"to |x| = {fine:.3g}, not at {_largest(trial):.3g}): an exp, a power or a quotient "
+                "yours is NaN or infinite where the reference is finite, on "
+                "large inputs only (right up "
+                f"to |x| = {fine:.3g}, not at {_largest(trial):.3g}): an exp, "
+                f"a power or a quotient "
                 "overflows, or a probability becomes 0 before its logarithm"
             )
         elif (share := unstable(code, trial, label)) > 0.1:
             text = (
-                "yours loses digits on these inputs: moving them by one unit in the last place moves "
-                f"your own result by {share:.1g} of the difference, so a difference of large numbers "
+                "yours loses digits on these inputs: moving them by one unit "
+                "in the last place moves "
+                f"your own result by {share:.1g} of the difference, so a "
+                f"difference of large numbers "
                 "cancels (a variance as <x^2> - <x>^2, a logarithm of a sum, ...)"
             )
         else:
@@ -114,6 +119,7 @@ def _float32_sized(trial: Trial, label: str) -> bool:
 def own_gradients(
     code: OwnCode, trial: Trial, failing: Sequence[str]
 ) -> dict[str, tuple[bool, float, float]]:
+    """For each gradient that differs: is it at least the slope of the own forward?"""
     wanted = [k for k in failing if k.startswith("gradient")]
     if not wanted or "target" in trial.given:
         return {}

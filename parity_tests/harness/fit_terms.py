@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -91,28 +92,33 @@ def added(samples: Sequence[Sample]) -> list[Fit]:
     return found
 
 
+def _known(name: str, function: Callable[[Array], Array], s: Sample) -> Array | None:
+    x = s.known.get(name)
+    if x is None or x.ndim > s.user.ndim:
+        return None
+    try:
+        return np.broadcast_to(function(x), s.user.shape)
+    except ValueError:
+        return None
+
+
+def _product(a: str, b: str, s: Sample) -> Array | None:
+    x, y = s.known.get(a), s.known.get(b)
+    return x * y if x is not None and y is not None and x.shape == y.shape else None
+
+
 def _terms(samples: Sequence[Sample]) -> dict[str, Callable[[Sample], Array | None]]:
     shape = samples[0].user.shape
 
-    def fit(x: Array, like: Array) -> Array | None:
-        try:
-            return np.broadcast_to(x, like.shape) if x.ndim <= like.ndim else None
-        except ValueError:
-            return None
-
     terms: dict[str, Callable[[Sample], Array | None]] = {}
-    names = [n for n in samples[0].known if fit(samples[0].known[n], samples[0].user) is not None]
+    names = [n for n in samples[0].known if _known(n, np.asarray, samples[0]) is not None]
     for name in names:
-        terms[name] = lambda s, n=name: fit(s.known[n], s.user) if n in s.known else None  # type: ignore[misc]
+        terms[name] = functools.partial(_known, name, np.asarray)
         if samples[0].known[name].shape == shape:
-            terms[f"sign({name})"] = lambda s, n=name: np.sign(s.known[n]) if n in s.known else None  # type: ignore[misc]
+            terms[f"sign({name})"] = functools.partial(_known, name, np.sign)
     full = [n for n in names if samples[0].known[n].shape == shape and shape][:6]
     for a, b in itertools.combinations_with_replacement(full, 2):
-        terms[f"{a} * {b}"] = lambda s, a=a, b=b: (  # type: ignore[misc]
-            s.known[a] * s.known[b]
-            if a in s.known and b in s.known and s.known[a].shape == s.known[b].shape
-            else None
-        )
+        terms[f"{a} * {b}"] = functools.partial(_product, a, b)
     return terms
 
 
@@ -181,7 +187,8 @@ def running(samples: Sequence[Sample]) -> Fit | None:
     nothing_kept = all(abs(v[0]) < 1e-12 for v in values)
     if nothing_kept:
         text = (
-            f"yours keeps nothing of the old value and takes {new_text} of the new, as if it started "
+            f"yours keeps nothing of the old value and takes {new_text} of "
+            f"the new, as if it started "
             f"at the first batch; the reference keeps {1 - m:.4g} and takes {m:.4g}"
         )
     else:

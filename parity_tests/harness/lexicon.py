@@ -81,6 +81,7 @@ GLOSSES: dict[str, str] = {
     "N/(N-1)": "a variance with ddof=1 for one with ddof=0",
     "(C-1)/C": "a variance with ddof=0 for one with ddof=1",
     "C/(C-1)": "a variance with ddof=1 for one with ddof=0",
+    "n_out": "an average over rows where the reference averages over the outputs, too",
     "n_out/2": "half the squared error, averaged over rows but not over the outputs",
     "1/n_out": "an average over the outputs, too, where the reference sums",
     "1-p": "dropout's scaling",

@@ -47,7 +47,8 @@ class Gap:
         head = f"{self.problem}; " if self.problem else ""
         at = f" at {list(self.index)}" if self.index else ""
         return (
-            f"{head}{self.count} of {self.total} element{'s' if self.total != 1 else ''}; worst{at}: "
+            f"{head}{self.count} of {self.total} "
+            f"element{'s' if self.total != 1 else ''}; worst{at}: "
             f"yours {self.ours!r}, reference {self.reference!r}{self._how_far()}"
         )
 
@@ -207,7 +208,10 @@ class Nearby:
 
         A probability of 1 stays one.
         """
-        moved = jitter(given, self.rng)
+        moved = {}
+        for name, x in given.items():  # equal numbers stay equal: a tie is not to be broken
+            values, place = np.unique(x, return_inverse=True)
+            moved[name] = jitter({name: values}, self.rng)[name][place].reshape(x.shape)
         return {
             k: np.clip(x, given[k].min(), given[k].max()) if x.dtype.kind == "f" and x.size else x
             for k, x in moved.items()

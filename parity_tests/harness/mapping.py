@@ -89,7 +89,9 @@ class Link:
         elif self.axes == (1, 0):
             yield f"{self.slot} is stored transposed: {self.shape} for {self.key} {shape}"
         elif self.axes:
-            yield f"{self.slot} {self.shape} is {self.key} {shape} with axes in the order {self.axes}"
+            yield (
+                f"{self.slot} {self.shape} is {self.key} {shape} with axes in the order {self.axes}"
+            )
         elif self.shape != shape:
             yield f"{self.slot} has shape {self.shape} for {self.key} {shape}"
         if self.blocks:
@@ -141,6 +143,7 @@ def _same_role(slot: str, key: str) -> bool:
 
 
 def all_names() -> set[str]:
+    """Every word for a parameter."""
     return set().union(*ROLES.values())
 
 
@@ -165,6 +168,7 @@ def layouts(slot: Shape | None, key: Shape) -> list[tuple[tuple[int, ...] | None
 
 
 def packed(shape: Shape) -> Shape:
+    """A shape without its axes of length 1."""
     return tuple(n for n in shape if n != 1)
 
 

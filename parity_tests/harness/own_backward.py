@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from parity_tests.harness.mapping import Uncomparable, tokens
+from parity_tests.harness.mapping import Uncomparable, packed, tokens
 from parity_tests.harness.own_names import (
     CACHES,
     OUTPUTS,
@@ -19,7 +19,6 @@ from parity_tests.harness.own_names import (
     Ran,
     _same,
     is_gradient_name,
-    packed,
     say,
 )
 from parity_tests.harness.own_state import find_gradient, gradient_names, leaves, reach
@@ -39,6 +38,7 @@ def go_back(
     raw: Any,
     cache: Any,
 ) -> None:
+    """Call backward and put what it gives into `ran`, by label."""
     y = ran.found["forward output"]
     dy: Any = [x for k, x in given.items() if k.startswith("cotangent")]
     kept = [x.copy() for x in dy]
@@ -143,6 +143,7 @@ def _arguments(
         if plain and first.default is first.empty:
             grad_at = first.name
     values: list[Any] = []
+    named: dict[str, Any] = {}
     rated = False
     for p in takes:
         name, low = p.name, p.name.lower()
@@ -174,9 +175,13 @@ def _arguments(
                 f"rename it (dy, cache, x, out, {', '.join(known) or 'y'}), or pass "
                 "backward=lambda dy, cache: ..."
             )
-        values.append(copy.copy(value) if isinstance(value, list) else value)
+        value = copy.copy(value) if isinstance(value, list) else value
+        if p.kind is p.KEYWORD_ONLY:
+            named[name] = value
+        else:
+            values.append(value)
     code.takes_cotangent = grad_at is not None
-    return values, {}, rated
+    return values, named, rated
 
 
 def _sort(

@@ -39,6 +39,8 @@ CACHES = (
 )
 
 
+RETURNS = ("output", "outputs", "out", "y", "a", "activation", "z")
+"""Attributes where a forward that returns nothing leaves its output."""
 OUTPUTS = ("y", "out", "output", "outputs", "y_pred", "y_hat", "yhat", "result", "a")
 
 
@@ -94,16 +96,14 @@ def say(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}{where}"
 
 
-def packed(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(n for n in shape if n != 1)
-
-
 def has_method(thing: Any, name: str) -> bool:
+    """Whether it can be called by that name."""
     value = getattr(thing, name, None)
     return callable(value) and not isinstance(value, np.ndarray)
 
 
 def names_parameter(name: str) -> bool:
+    """Whether people call a parameter so, rather than an option."""
     from parity_tests.harness.mapping import all_names, role
 
     word = role(name)[0]

@@ -161,7 +161,8 @@ class OwnOptimizer:
                 continue
         names = ", ".join(p.name for p in takes)
         raise Uncomparable(
-            f"{self.name}.{self.method}({names}) is neither step(), update(weights, gradients, key), "
+            f"{self.name}.{self.method}({names}) is neither step(), "
+            f"update(weights, gradients, key), "
             "nor one that takes arrays, dicts or lists of parameters and gradients"
         )
 

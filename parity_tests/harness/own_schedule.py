@@ -44,7 +44,8 @@ def rates(
             unknown = [k for k in kwargs if k not in takes]
             if unknown:
                 raise Uncomparable(
-                    f"{mine.__name__} takes {', '.join(takes)}, not {', '.join(unknown)}; say what each "
+                    f"{mine.__name__} takes {', '.join(takes)}, not "
+                    f"{', '.join(unknown)}; say what each "
                     "side gets with numpy_kwargs= and torch_kwargs="
                 )
             thing = mine(*args, **kwargs)
@@ -70,21 +71,27 @@ def rates(
     return np.array(found), start
 
 
+def _without(call: Callable[[], Any]) -> Callable[[int], Any]:
+    return lambda t: call()
+
+
 def _reader(thing: Any) -> Callable[[int], Any]:
     for name in ("get_lr", "get_last_lr", "current_lr", "get_learning_rate"):
         value = getattr(thing, name, None)
         if callable(value):
+            call = value
             wants = [
                 p for p in inspect.signature(value).parameters.values() if p.default is p.empty
             ]
-            return (lambda t: value(t)) if wants else (lambda t: value())
+            return call if wants else _without(call)
     if callable(thing):
         return lambda t: thing(t)
     for name in ("lr", "learning_rate", "current_lr"):
         if hasattr(thing, name):
             return lambda t: getattr(thing, name)
     raise Uncomparable(
-        f"{type(thing).__name__} says its rate nowhere: wanted get_lr(), an attribute lr, or a call "
+        f"{type(thing).__name__} says its rate nowhere: wanted "
+        f"get_lr(), an attribute lr, or a call "
         "with the step"
     )
 

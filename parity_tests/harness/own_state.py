@@ -184,4 +184,5 @@ def _lookup(store: Any, key: Any, length: int | None) -> Array | None:
 
 
 def is_array_like(value: Any) -> bool:
+    """Whether it can be a gradient."""
     return isinstance(value, np.ndarray | np.floating | float)

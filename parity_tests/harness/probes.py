@@ -153,8 +153,10 @@ def updates_early(code: OwnCode, trial: Trial, label: str) -> bool:
 
 
 def unstable(code: OwnCode, trial: Trial, label: str) -> float:
-    """How far one unit in the last place of the inputs moves the user's own result, as a share of
-    its distance from the reference: near 1 that distance is rounding noise, near 0 it is not.
+    """How much of the distance from the reference is noise: near 1 rounding, near 0 a formula.
+
+    Measured by moving the inputs by one unit in the last place and seeing what that does to the
+    user's own result.
     """
     near = Nearby(seed=trial.seed)
     mine = np.asarray(trial.user.found[label], float)

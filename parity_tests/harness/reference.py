@@ -152,7 +152,7 @@ class Reference:
         return module.double()
 
     def config(self) -> dict[str, Any]:
-        """The constructor's (or function's) arguments by name: given, kept as attributes, default."""
+        """The constructor's (or function's) arguments by name: given, kept, or default."""
         kind = self.target
         try:
             signature = inspect.signature(kind)

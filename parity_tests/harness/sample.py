@@ -116,6 +116,7 @@ def judge(
     cost: int = 1,
     complete: bool = True,
 ) -> Fit:
+    """Hold what a fit predicts against the user's numbers."""
     units, residual = 0.0, 0.0
     for s, p in zip(samples, predicted):
         near, far = s.compare(p)
@@ -126,6 +127,7 @@ def judge(
 
 
 def finite_in(*arrays: Array) -> Array:
+    """Where all of them are finite."""
     ok = np.isfinite(arrays[0])
     for a in arrays[1:]:
         ok = ok & np.isfinite(a)
@@ -142,6 +144,7 @@ def slope(target: Array, along: Array) -> float:
 
 
 def alike(samples: Sequence[Sample]) -> bool:
+    """Whether the shapes agree."""
     return all(s.user.shape == s.reference.shape for s in samples)
 
 

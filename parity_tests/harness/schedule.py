@@ -172,7 +172,8 @@ def _schedule_guesses(
         for other in others:
             yield (
                 f"{name}={other:g}",
-                f"yours does what torch does with {name}={other:g}; the reference has {name}={value!r}",
+                f"yours does what torch does with {name}={other:g}; the "
+                f"reference has {name}={value!r}",
                 1.0,
                 functools.partial(torch_rates, kind, (), {**options, name: other}, start, count),
             )

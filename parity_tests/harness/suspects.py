@@ -166,8 +166,10 @@ def _state(reference: Reference) -> Iterator[Suspect]:
             yield changed(
                 reference,
                 f"{key} transposed",
-                f"yours uses {key} transposed: stored (in, out) where torch stores (out, in). It is "
-                f"square, so no shape error showed it; say params={{'...': '{key}.T'}} to map it so",
+                f"yours uses {key} transposed: stored (in, out) where torch "
+                f"stores (out, in). It is "
+                f"square, so no shape error showed it; say "
+                f"params={{'...': '{key}.T'}} to map it so",
                 Change(state={key: lambda p: p.T}),
             )
         if len(shape) >= 3:
@@ -317,7 +319,8 @@ def _data(reference: Reference, trial: Trial) -> Iterator[Suspect]:
                     yield changed(
                         reference,
                         f"axis {dim} interleaved {how}",
-                        f"yours groups axis {dim} of {which} interleaved: it reads it as {how} where "
+                        f"yours groups axis {dim} of {which} interleaved: it reads it "
+                        f"as {how} where "
                         f"the reference reads the other order ({name}={groups})",
                         Change(inputs=on(i, _taker(there, dim)), output=_taker(back, dim)),
                         1.3,
@@ -439,9 +442,15 @@ def tuned(
                 named = next((n for n in names if n not in lexicon.PLAIN), "")
                 meaning = f"; {root:.7g} = {lexicon.describe(named, sizes[0])}" if named else ""
                 which = name.removeprefix("a factor on ")
-                text = f"yours does what the reference does with {which} multiplied by {neat:.7g}{meaning}"
+                text = (
+                    f"yours does what the reference does with {which} multiplied "
+                    f"by {neat:.7g}{meaning}"
+                )
             else:
-                text = f"yours does what torch does with {name}={neat:g}; the reference has {name}={value:g}"
+                text = (
+                    f"yours does what torch does with {name}={neat:g}; the "
+                    f"reference has {name}={value:g}"
+                )
             yield changed(reference, f"{name}={neat:g}", text, change(neat), 1.5)
             if not name.startswith("a factor"):
                 break

@@ -41,6 +41,7 @@ def explain_trajectory(
     trials: Sequence[tuple[Scenario, Trial]],
     mistakes: Mapping[str, Any],
 ) -> None:
+    """Look for the cause of the first step that differs, and put it into the result."""
     failed = [(s, t) for s, t in trials if t.failed]
     first_scenario, first = failed[0]
     label = f"{first_scenario.name}: {first.failed[0]}"
@@ -166,7 +167,8 @@ def _guesses(
         shown = f"{other:g}" if isinstance(other, float) else repr(other)
         yield _Guess(
             f"{name}={shown}",
-            f"yours does what torch does with {name}={shown}; the reference has {name}={options[name]!r}",
+            f"yours does what torch does with {name}={shown}; the "
+            f"reference has {name}={options[name]!r}",
             _torch(kind, {**kwargs, name: other}),
         )
     yield _Guess(
@@ -256,7 +258,7 @@ def _stand_in(name: str, mistake: Any, kwargs: Mapping[str, Any], cost: float) -
 
 
 def _counter(count: Callable[[int, int, int], int]) -> Tweak:
-    """Set torch's step counts before each step: count(own steps, all updates, step number) so far."""
+    """Set torch's step counts before each step: count(own steps, all updates, steps) so far."""
     own: dict[torch.nn.Parameter, int] = {}
 
     def tweak(optimizer: torch.optim.Optimizer, t: int, params: list[torch.nn.Parameter]) -> None:
@@ -376,6 +378,7 @@ def _update_fit(
 
 
 def defaults_of(kind: Any) -> dict[str, Any]:
+    """The options of a torch optimizer or schedule that have a default."""
     return {
         k: p.default
         for k, p in inspect.signature(kind).parameters.items()

@@ -46,6 +46,8 @@ class Spec:
             return np.asarray(rng.integers(self.low, self.high, shape))
         if self.kind == "bool":
             return np.asarray(rng.integers(0, 2, shape).astype(bool))
+        if self.kind == "unit" and regime == "edges":
+            return np.asarray(np.clip(rng.uniform(-0.5, 1.5, shape), 0, 1))
         if self.kind == "unit":
             return np.asarray(rng.uniform(0.02, 0.98, shape))
         if self.kind == "simplex":
@@ -256,6 +258,8 @@ def plan(
     if buffers:
         add("ordinary numbers, state as built", "unit", first, set_buffers=False)
         add("in eval mode after 3 training steps", "unit", "eval", set_buffers=False, warm=3)
+    if any(s.kind == "unit" for s in specs) and regimes:
+        add("numbers at 0 and 1", "edges", first)
     for regime in regimes:
         if any(s.kind in ("float", "positive") for s in specs):
             add(f"{regime} numbers", regime, first)

@@ -22,7 +22,7 @@ nn, F, optim = torch.nn, torch.nn.functional, torch.optim
 schedule = optim.lr_scheduler
 
 
-# ---- right code is never flagged ----------------------------------------------------------------------
+# ---- right code is never flagged -----------------------------------------------------------------
 
 
 def einsum_linear(x, W, b):
@@ -158,7 +158,7 @@ def test_float64_where_float32_is_asked_for_is_a_matter_of_dtype():
     assert not result and "dtype" in result.first.label, result.text()
 
 
-# ---- the guide's classes as printed ---------------------------------------------------------------------
+# ---- the guide's classes as printed --------------------------------------------------------------
 
 
 def guide():
@@ -239,7 +239,7 @@ def test_the_guides_schedules_and_penalties():
     assert "= 2 * reference" in result.cause
 
 
-# ---- which parameter is which -----------------------------------------------------------------------------
+# ---- which parameter is which --------------------------------------------------------------------
 
 
 class Vague:
@@ -351,7 +351,7 @@ def test_code_that_raises_is_a_finding_not_a_crash():
     assert not result and "by nought" in result.cause and "line" in result.cause
 
 
-# ---- what comes back -----------------------------------------------------------------------------------------
+# ---- what comes back -----------------------------------------------------------------------------
 
 
 def wrong_softmax(x):
@@ -445,7 +445,7 @@ def test_generic_fits(make, says):
     assert best.exact and best.complete and re.search(says, best.text), best
 
 
-# ---- the shell ---------------------------------------------------------------------------------------------
+# ---- the shell -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def changed(base, **methods):
     return type(base.__name__, (base,), methods)
 
 
-# ---- linear layers --------------------------------------------------------------------------------
+# ---- linear layers -------------------------------------------------------------------------------
 
 
 @bug("both gradients averaged", LINEAR, "gradient weight", r"= 0\.2 \* reference.*1/N")
@@ -155,7 +155,7 @@ class Bug15(own.Linear):
     backward = None
 
 
-# ---- norms ------------------------------------------------------------------------------------------
+# ---- norms ---------------------------------------------------------------------------------------
 
 
 @bug("ddof=1", NORM, "forward output", r"ddof|unbiased")
@@ -247,7 +247,7 @@ bug(
 )
 
 
-# ---- softmax, losses, activations -------------------------------------------------------------------
+# ---- softmax, losses, activations ----------------------------------------------------------------
 
 
 bug("softmax over the batch", SOFT, "forward output", r"dim=0")(lambda x: own.softmax(x.T).T)
@@ -331,7 +331,7 @@ bug(
 )(lambda x: np.maximum(x, 0))
 
 
-# ---- convolution, attention, recurrence -------------------------------------------------------------
+# ---- convolution, attention, recurrence ----------------------------------------------------------
 
 bug("true convolution", CONV, "forward output", r"flipped")(
     changed(own.Conv, kernel=lambda self: self.W[:, :, ::-1, ::-1])
@@ -365,7 +365,7 @@ bug("a recurrent bias ignored", RNN, "forward output", r"bias_hh_l0.*0")(
 )
 
 
-# ---- optimizers and schedules -------------------------------------------------------------------------
+# ---- optimizers and schedules --------------------------------------------------------------------
 
 ADAM = {"theirs": optim.Adam}
 SGD = {"theirs": optim.SGD, "kwargs": {"lr": 0.05, "momentum": 0.9}}
