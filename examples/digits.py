@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,11 @@ from typing import Any
 
 if not __package__:  # run as a file: find the packages beside it
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+# Read once, when NumPy and torch load: two threads cost more than they give on nets this small.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("MKL_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import torch

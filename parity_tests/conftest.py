@@ -1,5 +1,10 @@
 """Every check that a case derives becomes one test."""
 
+import os
+
+# Read once, when NumPy and torch load. Threads cost more than they give on arrays this small.
+os.environ |= dict.fromkeys(("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"), "1")
+
 import pytest
 import torch
 
