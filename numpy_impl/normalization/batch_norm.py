@@ -11,12 +11,13 @@ from numpy.typing import DTypeLike
 from numpy_impl.layers.activation import ReLU
 from numpy_impl.layers.container import Sequential
 from numpy_impl.layers.linear import Linear
-from numpy_impl.module import Array, Module, Parameter, as_float, float_dtype
+from numpy_impl.module import FLOATS, Array, Module, Parameter, as_float, float_dtype
 from numpy_impl.random import Generator
 
 __all__ = ["BatchNorm1d", "BatchNorm2d", "batch_norm_from_guide", "linear_norm_relu"]
 
 ROWS, LENGTH = 128, 16384  # numbers that are summed in the array's own dtype, then in float64
+ONES = {dtype: np.ones(ROWS, dtype) for dtype in FLOATS}  # making them takes longer than a sum
 
 
 def _sums(x: Array) -> Array:
@@ -24,7 +25,7 @@ def _sums(x: Array) -> Array:
     n, channels, length = x.shape
     if length != 1:
         return _dots(x, np.ones(length, x.dtype))
-    rows, ones, whole = x[:, :, 0], np.ones(ROWS, x.dtype), n - n % ROWS
+    rows, ones, whole = x[:, :, 0], ONES[x.dtype], n - n % ROWS
     total = (ones[: n - whole] @ rows[whole:]).astype(np.float64)
     if whole:
         total += (ones @ rows[:whole].reshape(-1, ROWS, channels)).sum(axis=0, dtype=np.float64)
@@ -153,7 +154,7 @@ class _BatchNorm(Module):
     def _track(self, x: Array, mean: Array, var: Array) -> None:
         if not (self.training and self.track_running_stats) or self.running_mean is None:
             return
-        self.num_batches_tracked += 1
+        self.num_batches_tracked[()] += 1
         if x.size:
             n = x.shape[0] * x.shape[2]
             m = self.momentum if self.momentum is not None else 1 / int(self.num_batches_tracked)
