@@ -39,7 +39,12 @@ from parity_tests.harness.rounding import rounded_steps
 
 SEED = 5
 NEARBY = 2  # runs of the reference an ulp away
-DRAWN = "step loss", "gradient norm", "step lr", "step val_loss"
+DRAWN = {  # what is drawn of a run, and what a reader calls it
+    "step loss": "loss",
+    "gradient norm": "gradient norm",
+    "step lr": "learning rate",
+    "step val_loss": "validation loss",
+}
 
 
 @dataclass(frozen=True)
@@ -207,7 +212,7 @@ class TrainingParity(Case):
         drawn = []
         for k in DRAWN if dtype == "float64" else ():
             allowed = 16 * (np.finfo(float).eps * np.abs(truth[k]) + np.max(noise[k], axis=0))
-            drawn.append(_curve(f"{k.split(' ', 1)[1]} in {dtype}", k, got, truth, allowed))
+            drawn.append(_curve(f"{DRAWN[k]} in {dtype}", k, got, truth, allowed))
         return found, drawn
 
     def _reference(
@@ -268,11 +273,11 @@ def _curve(
     theirs: Arrays,
     allowed: Array | None = None,
 ) -> Curve:
-    per_step = label in ("step loss", "gradient norm", "step lr")
+    per_step = label != "step val_loss"
     return Curve(
         title=title,
         x_label="step" if per_step else "epoch",
-        y_label=label.split(" ", 1)[1],
+        y_label=DRAWN[label],
         ours=ours[label].tolist(),
         reference=theirs[label].tolist(),
         allowed=None if allowed is None else allowed.tolist(),
