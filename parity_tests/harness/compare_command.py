@@ -150,10 +150,11 @@ def load(text: str) -> Any:
         path = Path(where)
         if not path.is_file():
             raise LookupError(f"there is no file {where}")
-        spec = importlib.util.spec_from_file_location(path.stem, path)
+        alias = f"own_{path.stem}"  # not to be taken for a module of that name
+        spec = importlib.util.spec_from_file_location(alias, path)
         assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)
-        sys.modules.setdefault(path.stem, module)
+        sys.modules[alias] = module
         sys.path.insert(0, str(path.parent.resolve()))
         try:
             spec.loader.exec_module(module)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import textwrap
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -11,6 +12,7 @@ from parity_tests.harness.cause import Cause
 from parity_tests.harness.locate import Gap
 
 UNKNOWN = "unknown"
+WIDTH = 100
 
 
 @dataclass
@@ -75,7 +77,7 @@ class Comparison:
         else:
             lines += self._failure()
         lines += [f"  note  : {note}" for note in dict.fromkeys(self.notes)]
-        return "\n".join(lines)
+        return "\n".join(_wrap(line) for line in lines)
 
     def _failure(self) -> list[str]:
         first = self.gaps[0]
@@ -154,6 +156,18 @@ class Comparison:
     def repro(self) -> str:
         """A script that runs this comparison again."""
         return self.script
+
+
+def _wrap(line: str) -> str:
+    return textwrap.fill(
+        line,
+        WIDTH,
+        subsequent_indent=" " * 10,
+        break_long_words=False,
+        break_on_hyphens=False,
+        drop_whitespace=True,
+        replace_whitespace=False,
+    )
 
 
 def _plain(x: Any) -> Any:

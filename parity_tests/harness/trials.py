@@ -53,7 +53,7 @@ class Spec:
         if self.kind == "simplex":
             raw = rng.uniform(0.1, 1, shape)
             return np.asarray(raw / raw.sum(-1, keepdims=True))
-        x = np.asarray(REGIMES[regime](rng, shape), dtype=float)
+        x = np.asarray(REGIMES.get(regime, REGIMES["unit"])(rng, shape), dtype=float)
         return np.abs(x) + (1e-3 if regime == "unit" else 0) if self.kind == "positive" else x
 
     @classmethod

@@ -1,6 +1,7 @@
 """Bugs put into right code: each is located, and named right or called unknown."""
 
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ SDPA = {"theirs": F.scaled_dot_product_attention, "inputs": ((2, 5, 4),) * 3}
 RNN = {"theirs": nn.LSTM, "args": (3, 4), "inputs": ((5, 2, 3),)}
 RELU = {"theirs": nn.ReLU(), "inputs": ((5, 4),)}
 
-BUGS = {}
+BUGS: dict[str, Any] = {}
 
 
 def bug(name, call, first, says, **more):
@@ -99,7 +100,7 @@ class Bug8(own.Linear):
 
 @bug("updates before dx", LINEAR, "gradient input 0", r"updates the parameters before")
 class Bug9(own.Linear):
-    def backward(self, dy, learning_rate):
+    def backward(self, dy, learning_rate):  # type: ignore[override]
         self.W -= learning_rate * self.x.T @ dy
         self.b -= learning_rate * dy.sum(0, keepdims=True)
         return dy @ self.W.T
@@ -152,7 +153,7 @@ class Bug15(own.Linear):
     def forward(self, x):
         return super().forward(x).T
 
-    backward = None
+    backward: Any = None
 
 
 # ---- norms ---------------------------------------------------------------------------------------
@@ -445,7 +446,7 @@ bug("schedule doubled", COSINE, "learning rate", r"= 2 \* reference")(
 def test_an_injected_bug_is_located_and_named_or_called_unknown(name):
     mine, call, first, says = BUGS[name]
     call = dict(call)
-    result = compare(mine, call.pop("theirs"), **call)
+    result: Any = compare(mine, call.pop("theirs"), **call)
     text = result.text()
     assert not result
     assert result.first.label.startswith(first), text
@@ -458,9 +459,15 @@ def test_an_injected_bug_is_located_and_named_or_called_unknown(name):
 def test_two_mistakes_are_told_apart():
     mine, call, *_ = BUGS["eps and bias gradient"]
     call = dict(call)
-    result = compare(mine, call.pop("theirs"), **call)
+    result: Any = compare(mine, call.pop("theirs"), **call)
     assert [c.label for c in result.causes] == ["forward output", "gradient bias"]
     assert "eps=0.001" in result.causes[0].text and "1/N" in result.causes[1].text
+
+
+def averaged_bias(self, dy):
+    dx = own.Linear.backward(self, dy)
+    self.db = dy.mean(0, keepdims=True)
+    return dx
 
 
 @pytest.mark.parametrize(
@@ -480,10 +487,7 @@ def test_two_mistakes_are_told_apart():
             "gradient 2.bias",
             changed(
                 own.Linear,
-                backward=lambda self, dy: (
-                    own.Linear.backward(self, dy),
-                    setattr(self, "db", dy.mean(0, keepdims=True)),
-                )[0],
+                backward=averaged_bias,
             ),
             "1/N",
         ),
@@ -493,13 +497,19 @@ def test_in_a_model_the_layer_that_introduces_it_is_named(place, layer, says):
     torch_model = nn.Sequential(
         nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3)
     )
-    layers = [own.Linear(4, 6), own.ReLU(), own.Linear(6, 5), own.ReLU(), own.Linear(5, 3)]
+    layers: list[Any] = [
+        own.Linear(4, 6),
+        own.ReLU(),
+        own.Linear(6, 5),
+        own.ReLU(),
+        own.Linear(5, 3),
+    ]
     at = int(place.split()[-1][0])
     layers[at] = layer(6, 5) if at == 2 else layer()
-    model = own.Net(*layers)
+    model: Any = own.Net(*layers)
     if at == 3:
         model.backward = None
-    result = compare(model, torch_model, inputs=((7, 4),))
+    result: Any = compare(model, torch_model, inputs=((7, 4),))
     assert result.first.label == place, result.text()
     said = result.cause + str(result.causes[0].also)
     assert f"layers.{at}" in said and re.search(says, said), result.text()
