@@ -230,6 +230,13 @@ def _compare_layer(
         result.unexplained, result.passed_on = found.unexplained, found.passed_on
         result.evidence += found.evidence
     _regime_notes(trials, result)
+    if not result.places and not result.gaps:
+        text = "nothing was compared: the two sides gave no output in common"
+        result.gaps.append(Gap("contract output", trials[0].name, text))
+    first = trials[0]
+    theirs = [k for k in first.reference if k.startswith("forward output")]
+    if len(theirs) > (given := sum(k in first.user.found for k in theirs)) > 0:
+        result.notes.append(f"torch gives {len(theirs)} outputs, yours {given}: those are compared")
     return result
 
 

@@ -133,6 +133,11 @@ def _diagnose(
         numbers = [sizes(reference, code, t) for t in [users, *plain]]
         more = list(suspicion.tuned(reference, users, label, users.user.found[label], numbers))
         found = _best(more, plain, failing, label, tried, started)
+    if found is None and fit is None and left[0].startswith("gradient"):
+        found = _best(pool, plain, failing, left[0], tried, started, alone=True)
+        if found is not None:
+            text = f"in backward only: {found.suspect.text}"
+            found.suspect = replace(found.suspect, text=text)
     if found is None and fit is None:
         found = _pairs(pool, plain, failing, left[0], tried, started, reference)
     if (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -61,7 +60,7 @@ def by_size(
         ):
             rest.append(label)
             continue
-        ours, wanted = trial.user.found[label], trial.reference[label]
+        shown = next((t for t in trials if label in t.failed and _overflows(t, label)), trial)
         fine = max(
             (
                 _largest(t)
@@ -70,11 +69,11 @@ def by_size(
             ),
             default=0.0,
         )
-        if np.any(~np.isfinite(ours) & np.isfinite(wanted)):
+        if _overflows(shown, label):
             text = (
                 "yours is NaN or infinite where the reference is finite, on "
                 "large inputs only (right up "
-                f"to |x| = {fine:.3g}, not at {_largest(trial):.3g}): an exp, "
+                f"to |x| = {fine:.3g}, not at {_largest(shown):.3g}): an exp, "
                 f"a power or a quotient "
                 "overflows, or a probability becomes 0 before its logarithm"
             )
@@ -96,6 +95,11 @@ def by_size(
         else:
             result.causes.append(Cause(label, text, "probe", 0.0, (label,)))
     return rest
+
+
+def _overflows(trial: Trial, label: str) -> bool:
+    ours, wanted = trial.user.found[label], trial.reference[label]
+    return ours.shape == wanted.shape and bool(np.any(~np.isfinite(ours) & np.isfinite(wanted)))
 
 
 def _largest(trial: Trial) -> float:
@@ -129,6 +133,10 @@ def own_gradients(
         return {}
 
 
+NEAR = 0.1
+"""A guess that leaves more than this share of the value is not worth a word."""
+
+
 def what_is_seen(
     code: OwnCode,
     reference: Reference,
@@ -141,7 +149,7 @@ def what_is_seen(
 ) -> list[str]:
     """What can be said of a difference that nothing explains."""
     lines = [f.text for f in others if f.exact and not f.complete][:2]
-    if near[1] and math.isfinite(near[0]):
+    if near[1] and near[0] < NEAR:
         lines.append(f"nearest guess: {near[1]} (leaves {near[0]:.2g} of the value)")
     for t in plain[:1]:
         if label not in t.user.found:

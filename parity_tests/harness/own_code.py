@@ -234,6 +234,10 @@ class OwnCode:
             ran.raw = raw
             cache = raw
             parts = [np.array(x) for x in outputs_of(raw)]
+            if not parts or parts[0].dtype.kind not in "fiub":
+                what = "nothing" if raw is None else f"{type(raw).__name__} {raw!r:.60}"
+                ran.problems.append(("forward", f"TypeError: wanted an array back, got {what}"))
+                return ran
             for i, y in enumerate(parts):
                 ran.found["forward output" + (f" {i}" if i else "")] = y
             for path, y in zip(self.activations, taps_of(raw)[1:]):

@@ -28,7 +28,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 CANDIDATES: dict[str, tuple[float, ...]] = {
     "eps": (1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-12, 0.0),
     "negative_slope": (0.01, 0.1, 0.2, 0.25, 0.3, 1 / 3),
-    "threshold": (0.0, 20.0),
+    "threshold": (0.0, 20.0, 40.0, 100.0, 1000.0),
 }
 
 
@@ -181,7 +181,7 @@ def _state(reference: Reference) -> Iterator[Suspect]:
                 "computes a cross-correlation",
                 Change(state={key: _flipper(*dims)}),
             )
-            for dim in dims:
+            for dim in range(len(shape)):
                 yield changed(
                     reference,
                     f"{key} flipped along axis {dim}",
@@ -205,6 +205,8 @@ def _state(reference: Reference) -> Iterator[Suspect]:
     }
     names = gates.get(type(reference.module), "")
     cells = recurrent or [k for k in reference.parameters if k.endswith(("_ih", "_hh"))]
+    if names:
+        yield from _gate_bias(reference, names, cells)
     for order in itertools.permutations(range(len(names))) if names else []:
         if list(order) == sorted(order):
             continue
@@ -221,6 +223,27 @@ def _state(reference: Reference) -> Iterator[Suspect]:
             f"yours has the gates in the order {letters}; torch has {names}. "
             f"params={{'...': '...{blocks}'}} maps such a layout",
             Change(state={k: reorder for k in cells}),
+        )
+
+
+def _gate_bias(reference: Reference, names: str, cells: list[str]) -> Iterator[Suspect]:
+    """A constant 1 in the bias of one gate, as Keras starts its forget gate."""
+    bias = next((k for k in cells if "bias" in k), None)
+    for n, gate in enumerate(names) if bias else []:
+
+        def add(p: torch.Tensor, n: int = n) -> torch.Tensor:
+            one = torch.zeros_like(p)
+            size = len(p) // len(names)
+            one[n * size : (n + 1) * size] = 1
+            return p + one
+
+        assert bias is not None
+        yield changed(
+            reference,
+            f"1 in the bias of gate {gate}",
+            f"yours adds 1 to the bias of gate {gate} ({names} are torch's gates)",
+            Change(state={bias: add}),
+            1.2,
         )
 
 

@@ -14,6 +14,7 @@ import torch
 
 from parity_tests.harness.cause import Cause
 from parity_tests.harness.declared import cases_for
+from parity_tests.harness.evidence import NEAR
 from parity_tests.harness.explain import Comparison
 from parity_tests.harness.fits import fits
 from parity_tests.harness.mapping import Uncomparable
@@ -92,7 +93,7 @@ def explain_trajectory(
     else:
         result.unexplained.append(label)
         result.evidence += _story(failed, fine)
-        if runner[0] and math.isfinite(runner[1]):
+        if runner[0] and runner[1] < NEAR:
             result.evidence.append(
                 f"nearest guess: {runner[0]} (leaves {runner[1]:.2g} of the change)"
             )

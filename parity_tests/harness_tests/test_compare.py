@@ -357,6 +357,22 @@ def test_code_that_raises_is_a_finding_not_a_crash():
     assert not result and "by nought" in result.cause and "line" in result.cause
 
 
+@pytest.mark.parametrize("returned", [None, "text", [], {}])
+def test_a_forward_that_gives_no_array_does_not_pass(returned):
+    result: Any = compare(lambda x: returned, nn.Tanh(), inputs=((5, 4),))
+    assert not result and "wanted an array back" in result.cause
+
+
+def test_a_mistake_in_backward_alone_is_named_as_such():
+    def backward(dout, cache):
+        d, rstd, gamma = cache
+        return layer_norm_backward(dout, (d, rstd, np.ones_like(gamma)))
+
+    result: Any = compare(layer_norm_forward, nn.LayerNorm(8), inputs=((5, 8),), backward=backward)
+    assert result.first.label == "gradient input 0"
+    assert result.cause.startswith("in backward only: yours ignores weight"), words(result)
+
+
 # ---- what comes back -----------------------------------------------------------------------------
 
 
