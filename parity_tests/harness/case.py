@@ -111,6 +111,11 @@ class Case:
             [settings.seed, zlib.crc32(f"{self.technique()}/{name}".encode())]
         )
 
+    def pytest_generate_tests(self, metafunc: Any) -> None:
+        """Make one test of every check; pytest asks a test class for this, wherever it stands."""
+        if "check" in metafunc.fixturenames:
+            metafunc.parametrize("check", list(self.checks(Settings())), ids=str)
+
     def test_parity(self, check: Check) -> None:
         """What pytest runs, once a check."""
         log = Log()

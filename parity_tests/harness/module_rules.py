@@ -223,7 +223,8 @@ def state_dict_both_ways(
 def frame(case: ModuleParity, log: Log, rng: np.random.Generator, config: Config) -> None:
     """repr, parameter names, dtype moves and zero_grad, as torch does them."""
     ours, theirs = case.build(config, "float32"), case.build_torch(config, torch.float32)
-    log.require(repr(ours) == repr(theirs), f"repr {ours!r}, torch {theirs!r}")
+    text = type(ours).__name__ + repr(theirs).removeprefix(type(theirs).__name__)
+    log.require(repr(ours) == text, f"repr {ours!r}, torch {theirs!r}")
     a = [(k, p.shape) for k, p in ours.named_parameters()]
     b = [(k, tuple(p.shape)) for k, p in theirs.named_parameters()]
     log.require(a == b, f"parameters {a}, torch {b}")
