@@ -92,8 +92,8 @@ def test_containers_read_like_torchs():
             kind[4]
     named = nn.Sequential({"body": nn.Identity(), "head": nn.Linear(2, 3)})
     assert list(named.state_dict()) == ["head.weight", "head.bias"]
-    for kind, other in ((nn.Sequential, torch.nn.Sequential), (nn.ModuleList, torch.nn.ModuleList)):
-        ours, theirs = kind(), other()
+    for name in ("Sequential", "ModuleList"):
+        ours, theirs = getattr(nn, name)(), getattr(torch.nn, name)()
         for module, twin in (
             (nn.Identity(), torch.nn.Identity()),
             (nn.Linear(1, 2), torch.nn.Linear(1, 2)),

@@ -12,10 +12,11 @@ class MeanBiasGradient(ours.Linear):
 
     def backward(self, dy):
         rows = max(len(dy.reshape(-1, self.out_features)), 1)
-        before = 0 if self.bias is None or self.bias.grad is None else self.bias.grad
+        bias = self.bias
+        before = 0.0 if bias is None or bias.grad is None else bias.grad
         dx = super().backward(dy)
-        if self.bias is not None:
-            self.bias.grad = before + (self.bias.grad - before) / rows
+        if bias is not None and bias.grad is not None:
+            bias.grad = np.asarray(before + (bias.grad - before) / rows)
         return dx
 
 
