@@ -24,8 +24,12 @@ def rates(
     start: float | None,
     count: int,
     notes: list[str],
+    by_hand: int | None = None,
 ) -> tuple[Array, float]:
-    """The rates that a schedule gives at steps 0, 1, ...; and the rate it starts from."""
+    """The rates that a schedule gives at steps 0, 1, ...; and the rate it starts from.
+
+    At step `by_hand`, if given, the rate is halved by hand, where it is an optimizer that holds it.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if inspect.isroutine(mine):
@@ -33,10 +37,9 @@ def rates(
         thing = mine
         if inspect.isclass(mine):
             takes = list(inspect.signature(mine).parameters)
-            if takes and takes[0] == "optimizer":
-                return _rates_on_optimizer(
-                    mine, args, kwargs, 0.1 if start is None else start, count
-                )
+            if is_bound(mine):
+                start = 0.1 if start is None else start
+                return _rates_on_optimizer(mine, args, kwargs, start, count, by_hand)
             kwargs = dict(kwargs)
             name = next((k for k in RATE_NAMES if k in takes), None)
             if name and start is not None and name not in kwargs and not args:
@@ -109,15 +112,29 @@ def _rates_of_function(
     return found, float(found[0]) if start is None else start
 
 
+def is_bound(mine: Any) -> bool:
+    """Whether it writes the rate into an optimizer, as torch's do."""
+    return (
+        inspect.isclass(mine) and next(iter(inspect.signature(mine).parameters), "") == "optimizer"
+    )
+
+
 def _rates_on_optimizer(
-    mine: Any, args: Sequence[Any], kwargs: Mapping[str, Any], start: float, count: int
+    mine: Any,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    start: float,
+    count: int,
+    by_hand: int | None,
 ) -> tuple[Array, float]:
     from numpy_impl.optimization.sgd import SGD
 
     optimizer = SGD([Parameter(np.zeros(1))], lr=start)
     scheduler = mine(optimizer, *args, **kwargs)
     found = []
-    for _ in range(count):
+    for t in range(count):
+        if t == by_hand:
+            optimizer.param_groups[0]["lr"] *= 0.5
         found.append(float(optimizer.param_groups[0]["lr"]))
         optimizer.step()
         scheduler.step()

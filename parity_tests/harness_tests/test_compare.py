@@ -245,6 +245,27 @@ def test_the_guides_schedules_and_penalties():
     assert "= 2 * reference" in result.cause
 
 
+def test_a_schedule_from_the_first_rate_differs_once_the_rate_is_changed_by_hand():
+    class Closed:
+        def __init__(self, optimizer, gamma):
+            self.optimizer, self.gamma, self.t = optimizer, gamma, 0
+            self.first = optimizer.param_groups[0]["lr"]
+
+        def step(self):
+            self.t += 1
+            self.optimizer.param_groups[0]["lr"] = self.first * self.gamma**self.t
+
+    result: Any = compare(Closed, schedule.ExponentialLR, kwargs={"gamma": 0.9}, lr=0.1)
+    assert result.first.label == "learning rate after a change by hand", words(result)
+    assert "closed form" in result.cause or "only a rate changed by hand" in words(result)
+    assert_parity(
+        numpy_impl.optim.lr_scheduler.ExponentialLR,
+        schedule.ExponentialLR,
+        kwargs={"gamma": 0.9},
+        lr=0.1,
+    )
+
+
 # ---- which parameter is which --------------------------------------------------------------------
 
 
