@@ -1,4 +1,4 @@
-"""The command `parity`: run the suite and report, or list what it holds."""
+"""The command `parity`: run the suite and report, list what it holds, or try code of one's own."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from tqdm import tqdm
 
 from parity_tests.harness import discovery, runner, table
 from parity_tests.harness.case import Settings
+from parity_tests.harness.compare.command import add_arguments
+from parity_tests.harness.compare.command import run as compare_own
 from parity_tests.harness.machine import machine
 from parity_tests.harness.results import CheckResult, Outcome, Run, Technique
 
@@ -47,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
         "cannot be written, 130 interrupted.",
     )
     parser.add_argument("--version", action="version", version=f"parity {_version()}")
-    commands = parser.add_subparsers(required=True, metavar="run | list")
+    commands = parser.add_subparsers(required=True, metavar="run | list | compare")
     names: dict[str, Any] = {
         "nargs": "*",
         "metavar": "NAME",
@@ -84,6 +86,10 @@ def _parser() -> argparse.ArgumentParser:
     listing = commands.add_parser("list", help="list chapters, techniques and their files")
     listing.add_argument("names", **names)
     listing.set_defaults(command=_list)
+
+    own = commands.add_parser("compare", help="hold code of your own against torch")
+    add_arguments(own)
+    own.set_defaults(command=_compare)
     return parser
 
 
@@ -104,6 +110,10 @@ def _jobs(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"wanted a whole number from 1 up, got {text!r}")
     return int(text)
+
+
+def _compare(args: argparse.Namespace, suite: str) -> int:
+    return compare_own(args)
 
 
 def _run(args: argparse.Namespace, suite: str) -> int:

@@ -14,9 +14,9 @@ import torch
 
 import numpy_impl
 from parity_tests import Uncomparable, assert_parity, compare
-from parity_tests.harness import compare_command, lexicon
-from parity_tests.harness.fits import Sample, fits
-from parity_tests.harness.mapping import connect
+from parity_tests.harness.compare import command, lexicon
+from parity_tests.harness.compare.fits import Sample, fits
+from parity_tests.harness.compare.mapping import connect
 from parity_tests.harness_tests import own
 
 nn, F, optim = torch.nn, torch.nn.functional, torch.optim
@@ -514,9 +514,9 @@ def test_the_command(words, status, says, capsys):
     import argparse
 
     parser = argparse.ArgumentParser()
-    compare_command.add_arguments(parser)
+    command.add_arguments(parser)
     args = parser.parse_args(words.format(own=own.__file__).split())
-    assert compare_command.run(args) == status
+    assert command.run(args) == status
     said = capsys.readouterr()
     assert says in said.out + said.err
 

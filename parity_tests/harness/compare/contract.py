@@ -1,0 +1,97 @@
+"""What holds for any program: inputs left alone, any memory layout, dtypes, repeated calls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from parity_tests.harness.compare.cause import Cause
+from parity_tests.harness.compare.explain import Comparison
+from parity_tests.harness.compare.locate import Gap, order
+from parity_tests.harness.compare.own_code import OwnCode
+from parity_tests.harness.compare.trials import Trial
+from parity_tests.harness.inputs import LAYOUTS
+
+
+def check_contract(code: OwnCode, trials: Sequence[Trial], result: Comparison) -> None:
+    """Inputs left alone, layouts, dtypes, repeated calls: what holds for any program."""
+    first = trials[0]
+    found: list[tuple[str, str]] = []
+    for text in dict.fromkeys(m for t in trials for m in t.user.mutated):
+        found.append(("contract inputs", text))
+    if first.user.found and not first.user.problems:
+        for label, ours in first.user.found.items():
+            wanted = first.reference.get(label)
+            if label.startswith("forward") and wanted is not None and wanted.dtype.kind == "f":
+                expected = (
+                    np.float32
+                    if any(v.dtype == np.float32 for v in first.given.values())
+                    else np.float64
+                )
+                if ours.dtype != expected and ours.dtype.kind in "fiu":
+                    found.append(
+                        ("contract dtype", f"{label} is {ours.dtype} for {expected.__name__} input")
+                    )
+        if not found:
+            found += _layouts(code, first)
+        again = _again(code, first)
+        if again:
+            found.append(("contract repeat", again))
+    gaps: list[Gap] = []
+    for label, text in found:
+        if not any(g.label == label for g in gaps):
+            gaps.append(Gap(label, first.name, text))
+            result.causes.insert(len(gaps) - 1, Cause(label, text, "contract", 0.0, (label,)))
+    result.gaps = gaps + result.gaps
+    result.gaps.sort(key=lambda g: order(g.label)[0] if g.label.startswith("contract") else 1)
+
+
+def _layouts(code: OwnCode, trial: Trial) -> list[tuple[str, str]]:
+    found = []
+    moved = ("input", "cotangent")
+    for name in ("F", "strided", "negative", "readonly"):
+        given = {k: LAYOUTS[name](v) if k.startswith(moved) else v for k, v in trial.given.items()}
+        ran = code.run(given, trial.mode, trial.seed, trial.set_buffers, True, trial.warm)
+        for where, problem in ran.problems:
+            found.append(
+                (f"contract {name} layout", f"{where} raised for a {name} input: {problem}")
+            )
+            break
+        for label, y in ran.found.items():
+            before = trial.user.found.get(label)
+            if before is None or before.shape != y.shape:
+                continue
+            with np.errstate(all="ignore"):
+                apart = np.abs(np.asarray(y, float) - np.asarray(before, float))
+            size = float(np.max(np.abs(np.asarray(before, float)), initial=0.0))
+            limit = 4 * trial.allowed.get(label, 0.0) + 1e-13 * size
+            if before.dtype == np.float32:
+                limit += 1e-5 * size
+            if np.any(apart > limit):
+                found.append(
+                    (
+                        f"contract {name} layout",
+                        f"{label} changes when the inputs lie in memory otherwise ({name})",
+                    )
+                )
+                break
+    return found[:1]
+
+
+def _again(code: OwnCode, trial: Trial) -> str:
+    """Whether a second call on the same object gives something else."""
+    if code.is_function or any(link.key in code.buffers for link in code.links):
+        return ""
+    instance = code.fresh(trial.seed)
+    one = code.run(trial.given, trial.mode, trial.seed, True, True, (), instance)
+    two = code.run(trial.given, trial.mode, trial.seed, True, True, (), instance)
+    for label in ("forward output", "gradient input 0"):
+        a, b = one.found.get(label), two.found.get(label)
+        if (
+            a is not None
+            and b is not None
+            and not np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
+        ):
+            return f"{label} changes when the same object is called again with the same numbers"
+    return ""

@@ -1,0 +1,94 @@
+"""Suspicions from the suite: the mistakes that its cases declare for this very technique."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from parity_tests.harness.case import Case
+from parity_tests.harness.compare.locate import renamed
+from parity_tests.harness.compare.own_code import OwnCode
+from parity_tests.harness.compare.reference import Reference
+from parity_tests.harness.compare.suspects import Suspect
+from parity_tests.harness.compare.trials import Trial
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def declared(reference: Reference, inputs: int) -> Iterator[Suspect]:
+    """The mistakes that the suite names for this technique, run with the case's options."""
+    for case in cases_for(reference.target):
+        for name, mistake in case.mistakes.items():
+            program = _program(case, mistake, reference, inputs)
+            if program is not None:
+                yield stand_in(name, mistake, program)
+
+
+def _program(case: Any, mistake: Any, reference: Reference, inputs: int) -> OwnCode | None:
+    from parity_tests.harness.compare.mapping import connect
+
+    config = reference.config()
+    forward, backward = mistake if isinstance(mistake, tuple) else (mistake, None)
+    try:
+        if reference.is_module:
+            takes = inspect.signature(forward).parameters
+            if any(p.kind is p.VAR_KEYWORD for p in takes.values()):
+                takes = inspect.signature(case.numpy).parameters
+            module = forward(**{k: v for k, v in config.items() if k in takes}).to("float64")
+            program = OwnCode(module, inputs=inputs)
+        else:
+            backward = backward or getattr(case, "backward", None)
+            takes = inspect.signature(forward).parameters
+            kept = {k: v for k, v in config.items() if k in takes and k not in ("input", "x")}
+            program = OwnCode(forward, kwargs=kept, backward=backward, inputs=inputs)
+        keys = {k: v.shape for k, v in reference.state.items()}
+        program.links = connect(program.slots(keys), keys, optional=keys).links
+        program.buffers = frozenset(k for k in keys if k not in reference.parameters)
+    except Exception:
+        return None
+    return program
+
+
+def stand_in(name: str, mistake: Any, program: OwnCode) -> Suspect:
+    """A wrong NumPy program as a suspect."""
+    first = mistake[0] if isinstance(mistake, tuple) else mistake
+    says = (getattr(first, "__doc__", None) or "").strip().split("\n")[0]
+
+    def run(trial: Trial, backward: bool = True) -> Mapping[str, Array]:
+        ran = program.run(
+            trial.given, trial.mode, trial.seed, trial.set_buffers, backward, trial.warm
+        )
+        return renamed(trial, ran.found)
+
+    text = f"the known mistake '{name}'" + (f": {says}" if says else "")
+    return Suspect(name, text, run, 0.5, "mistake")
+
+
+@functools.lru_cache(maxsize=64)
+def cases_for(target: Any) -> tuple[Any, ...]:
+    """The suite's cases whose torch side is this very class or function."""
+    name = getattr(target, "__name__", "")
+    found = []
+    root = Path(__file__).resolve().parents[2]
+    for path in sorted(root.glob("*/test_*.py")) if name else []:
+        try:
+            text = path.read_text(encoding="utf-8")
+            if name not in text or "mistakes" not in text or path.parent.name == "harness_tests":
+                continue
+            module = importlib.import_module(f"{root.name}.{path.parent.name}.{path.stem}")
+        except Exception:  # a case that does not load cannot testify
+            continue
+        for case in vars(module).values():
+            if not (inspect.isclass(case) and issubclass(case, Case)):
+                continue
+            if case.mistakes and (
+                case.torch is target or getattr(case.torch, "__wrapped__", 0) is target
+            ):
+                found.append(case)
+    return tuple(found)
