@@ -12,7 +12,7 @@ import matplotlib
 import numpy as np
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from parity_tests.harness.case import Curve
 
@@ -80,9 +80,11 @@ def _svg(curve: Curve, number: int) -> str:
     ours, reference = np.asarray(curve.ours, float), np.asarray(curve.reference, float)
     steps = np.arange(n)
     with matplotlib.rc_context(DRAWING):
-        drawing = Figure(figsize=(5.6, 3.6), layout="constrained")
+        drawing = Figure(figsize=(5.6, 3.6))
         FigureCanvasSVG(drawing)
         above, below = drawing.subplots(2, 1, sharex=True, height_ratios=(3, 2))
+        # margins by hand: working them out from the texts takes longer than all the rest
+        drawing.subplots_adjust(left=0.15, right=0.985, top=0.93, bottom=0.13, hspace=0.22)
         marker = "o" if n == 1 else ""
         above.plot(reference, color=STAND_INS["reference"], lw=4, marker=marker, label="PyTorch")
         above.plot(ours, color=STAND_INS["ours"], lw=1.3, marker=marker, label="NumPy")
@@ -105,7 +107,7 @@ def _svg(curve: Curve, number: int) -> str:
             low, high = math.floor(math.log10(seen.min())), math.ceil(math.log10(seen.max()))
             below.set(yscale="log", ylim=(10.0**low / 2, 10.0 ** max(high, low + 1) * 2))
             below.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0e}"))
-            below.yaxis.set_minor_formatter(NullFormatter())
+            below.yaxis.set_minor_locator(NullLocator())
         else:
             below.set_yticks([])
         out = io.StringIO()
