@@ -43,6 +43,14 @@ class History:
         """How many steps were taken."""
         return len(self.step_loss)
 
+    def __str__(self) -> str:
+        """The run in one line; `repr` has every number."""
+        lists = {"train_loss": self.train_loss, "val_loss": self.val_loss}
+        lists["val_metric"] = self.val_metric
+        words = [f"epochs={self.epochs}", f"steps={self.steps}"]
+        words += [f"{name} {x[0]:.4g} -> {x[-1]:.4g}" for name, x in lists.items() if x]
+        return f"History({', '.join(words + ['stopped early'] * self.stopped_early)})"
+
     def to_dict(self) -> dict[str, Any]:
         """Plain lists of floats by name."""
         return asdict(self)

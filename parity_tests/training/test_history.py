@@ -54,6 +54,15 @@ class TestHistory(RuleCase):
             back = type(history).from_json(text)
             log.require(math.isnan(back.val_metric[0]), f"read back as {back.val_metric}")
 
+    def check_it_prints_as_one_line(self, log, rng):
+        numbers: dict[str, Any] = {"step_loss": [3.0, 2.0], "train_loss": [2.5], "val_loss": [2.25]}
+        text = "History(epochs=1, steps=2, train_loss 2.5 -> 2.5, val_loss 2.25 -> 2.25"
+        for history in (type(self).numpy, theirs.History):
+            log.require(str(history(**numbers)) == text + ")", str(history(**numbers)))
+            stopped = str(history(**numbers, stopped_early=True))
+            log.require(stopped == text + ", stopped early)", stopped)
+        log.require(str(theirs.History()) == "History(epochs=0, steps=0)", str(theirs.History()))
+
     def check_unknown_names_are_refused(self, log, rng):
         for history in (type(self).numpy, theirs.History):
             log.require(raises(history.from_dict, {"loss": [1.0]}), f"{history}: 'loss' accepted")
