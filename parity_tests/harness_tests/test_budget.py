@@ -1,5 +1,7 @@
 """The budget lets rounding pass and nothing else."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -170,3 +172,41 @@ def test_a_failure_says_where_and_how_large_against_what_was_allowed():
     (text,) = log.failures
     for part in ("4x4 unit", "forward y", "float64", "worst 0.25", "ours", "reference", "allowed"):
         assert part in text
+
+
+@pytest.mark.parametrize("ulps", [6, 9, 30])
+def test_a_loss_of_float32_digits_that_is_always_there_fails_the_second_look(ulps: int) -> None:
+    x = np.random.default_rng(0).standard_normal((40, 3))
+
+    def reference(given: Any) -> Any:
+        return {"forward y": given["x"] * 2}  # exact in any dtype: no error of its own
+
+    def ours(given: Any) -> Any:
+        y = reference(given)["forward y"]
+        return {"forward y": y + (ulps * np.spacing(np.abs(y).max())).astype(y.dtype)}
+
+    (found,) = compare(ours, reference, {"x": x}, "float32")
+    assert not found.passed and 1 < found.units < 10
+
+
+def test_chance_in_one_draw_passes_the_second_look_and_a_missing_number_does_not() -> None:
+    x = np.random.default_rng(0).standard_normal((40, 3))
+    calls = []
+
+    def reference(given: Any) -> Any:
+        return {"forward y": given["x"] * 2}
+
+    def once(given: Any) -> Any:
+        calls.append(1)
+        y = reference(given)["forward y"]
+        return {"forward y": y + (6 * np.spacing(np.abs(y).max()) * (len(calls) == 1)).astype("f4")}
+
+    def missing(given: Any) -> Any:
+        calls.append(1)
+        y = reference(given)["forward y"].copy()
+        y[0, 0] = np.nan if len(calls) == 1 else y[0, 0]
+        return {"forward y": y}
+
+    assert compare(once, reference, {"x": x}, "float32")[0].passed and len(calls) > 1
+    calls.clear()
+    assert not compare(missing, reference, {"x": x}, "float32")[0].passed and len(calls) == 1
