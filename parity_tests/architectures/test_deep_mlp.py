@@ -31,11 +31,22 @@ class BiasBeforeTheNorm(ours.DeepMLP):
 class NormAfterTheActivation(ours.DeepMLP):
     """Linear, activation, batch norm."""
 
-    def __init__(self, *args, **options):
-        super().__init__(*args, **options)
-        for i, layer in enumerate(list(self.net)):
+    def order(self):
+        layers = list(self.net)
+        for i, layer in enumerate(self.net):
             if isinstance(layer, BatchNorm1d):
-                self.net[i], self.net[i + 1] = self.net[i + 1], layer
+                layers[i], layers[i + 1] = layers[i + 1], layer
+        return layers
+
+    def forward(self, x):
+        for layer in self.order():
+            x = layer(x)
+        return x
+
+    def backward(self, dy):
+        for layer in reversed(self.order()):
+            dy = layer.backward(dy)
+        return dy
 
 
 class ActivationPassedOver(ours.DeepMLP):

@@ -97,6 +97,29 @@ def alike(given: Arrays, rng: np.random.Generator) -> dict[str, Array]:
     }
 
 
+@dataclass(frozen=True)
+class Known:
+    """What is right, and what rounding moves in each tensor of it, draw by draw."""
+
+    truth: Arrays
+    noise: Mapping[str, list[Array]]
+
+
+def measure(
+    reference: Run,
+    given: Arrays,
+    seed: int = 0,
+    jitters: int = JITTERS,
+    nearby: Run | None = None,
+) -> Known:
+    """The reference in float64, and how far one ulp in what it is given moves it."""
+    rng = np.random.default_rng(seed)
+    with np.errstate(all="ignore"):
+        truth = reference(given)
+        others = [(nearby or reference)(jitter(given, rng)) for _ in range(jitters)]
+    return Known(truth, {k: [_distance(o[k], truth[k]) for o in others] for k in truth})
+
+
 def compare(
     ours: Run,
     reference: Run,
@@ -121,20 +144,16 @@ def compare(
     """
     given = {k: x.astype(dtype) if x.dtype.kind == "f" else x for k, x in given.items()}
     got = ours({k: x.copy() for k, x in given.items()})
-    rng = np.random.default_rng(seed)
     if dtype == "float64":
-        with np.errstate(all="ignore"):
-            truth = reference(given)
-            others = [(nearby or reference)(jitter(given, rng)) for _ in range(jitters)]
-            noise = {k: [_distance(o[k], truth[k]) for o in others] for k in truth}
-        return _held(got, truth, noise, dtype, by_step)
+        return hold(got, measure(reference, given, seed, jitters, nearby), dtype, by_step)
+    rng = np.random.default_rng(seed)
     draws = _draws(reference, [given] + [jitter(given, rng) for _ in range(jitters)])
-    found = _held(got, draws[0][1], _errors(draws), dtype, by_step)
+    found = hold(got, Known(draws[0][1], _errors(draws)), dtype, by_step)
     if 1 < max(map(_badness, found), default=0.0) <= CHANCE:
         looks = [alike(given, rng) for _ in range(SECOND_LOOK)]
         draws = _draws(reference, looks)
         noise = _errors(draws)
-        again = [_held(ours(x), e, noise, dtype, by_step) for x, (_, e) in zip(looks, draws)]
+        again = [hold(ours(x), Known(e, noise), dtype, by_step) for x, (_, e) in zip(looks, draws)]
         found = [sorted(d, key=_badness)[len(d) // 2] for d in zip(*again, strict=True)]
     return found
 
@@ -150,16 +169,54 @@ def _errors(draws: list[tuple[Arrays, Arrays]]) -> dict[str, list[Array]]:
     return {k: [_distance(rough[k], exact[k]) for rough, exact in draws] for k in draws[0][1]}
 
 
-def _held(
-    got: Arrays, truth: Arrays, noise: Mapping[str, list[Array]], dtype: str, by_step: bool
-) -> list[Deviation]:
-    """Every tensor against its budget."""
+def hold(got: Arrays, known: Known, dtype: str, by_step: bool = False) -> list[Deviation]:
+    """Every tensor against its budget; AssertionError if there are not the same tensors."""
+    truth = known.truth
     if got.keys() != truth.keys():
         lacking, extra = truth.keys() - got.keys(), got.keys() - truth.keys()
         raise AssertionError(
             f"not the same tensors: missing {lacking or '-'}, extra {extra or '-'}"
         )
-    return [deviation(k, got[k], truth[k], noise[k], dtype, by_step) for k in truth]
+    return [deviation(k, got[k], truth[k], known.noise[k], dtype, by_step) for k in truth]
+
+
+def budgets_apart(a: Arrays, b: Arrays, known: Known, by_step: bool = False) -> float:
+    """How many budgets two results are from each other at the worst.
+
+    Infinity where the tensors, their shapes or their NaN are not alike. Where a result is larger
+    than the truth, so is the budget.
+    """
+    if a.keys() != b.keys():
+        return np.inf
+    return max((_apart(a[k], b[k], k, known, by_step) for k in a), default=0.0)
+
+
+def _apart(a: Array, b: Array, label: str, known: Known, by_step: bool) -> float:
+    a, b = np.asarray(a), np.asarray(b)
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return np.inf
+    if a.dtype.kind != "f":
+        return 0.0 if np.array_equal(a, b) else np.inf
+    if np.array_equal(a, b, equal_nan=True):
+        return 0.0
+    truth = np.asarray(known.truth.get(label, b))
+    noise = [x for x in known.noise.get(label, ()) if x.shape == a.shape]
+    finite = np.isfinite(a)
+    if not np.array_equal(np.where(finite, 0, a), np.where(np.isfinite(b), 0, b), equal_nan=True):
+        return np.inf
+    axes = tuple(range(1, a.ndim)) if by_step and a.ndim else None
+
+    def largest(x: Array) -> Array:
+        return np.max(np.where(np.isfinite(x), np.abs(x), 0.0), axis=axes, keepdims=True, initial=0)
+
+    scale = np.maximum(largest(a), largest(b))
+    if truth.shape == a.shape:
+        scale = np.maximum(scale, largest(truth))
+    moved = np.max([largest(x) for x in noise], axis=0) if noise else 0.0
+    allowed = 16 * (np.finfo(np.float64).eps * scale + moved)
+    distance = np.where(finite, _distance(a, b), 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return float(np.max(np.where(distance == 0, 0.0, distance / allowed)))
 
 
 def deviation(

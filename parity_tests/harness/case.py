@@ -10,6 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from parity_tests.harness.budget import Deviation
+from parity_tests.harness.mistake import Mistake
+from parity_tests.harness.stand_ins import Place, trials
 
 
 @dataclass(frozen=True)
@@ -83,13 +85,21 @@ class Case:
 
     Class attributes:
         covers: public objects of numpy_impl that this case proves, beside `numpy`.
-        mistakes: named wrong-on-purpose stand-ins for `numpy`, which the checks must catch.
+        mistakes: named wrong-on-purpose stand-ins for `numpy`, which the checks must catch and
+            tell apart; each a `Mistake`, or the bare stand-in.
+        rewrites: right stand-ins for `numpy`, which must pass every comparison.
     """
 
     numpy: ClassVar[Any] = None
     torch: ClassVar[Any] = None
     covers: ClassVar[tuple[Any, ...]] = ()
     mistakes: ClassVar[Mapping[str, Any]] = {}
+    rewrites: ClassVar[Mapping[str, Any]] = {}
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "mistakes" in vars(cls):
+            cls.mistakes = {name: Mistake.of(m) for name, m in cls.mistakes.items()}
 
     @classmethod
     def technique(cls) -> str:
@@ -104,6 +114,22 @@ class Case:
     def checks(self, settings: Settings) -> Iterator[Check]:
         """Everything to try."""
         raise NotImplementedError
+
+    def places(self, settings: Settings) -> Iterator[Place]:
+        """Where stand-ins are tried: what the checks compare, in float64."""
+        raise NotImplementedError
+
+    def trials(self, settings: Settings) -> Iterator[Check]:
+        """The checks of the suite itself: rewrites pass, mistakes are caught and told apart."""
+        return trials(self, settings)
+
+    def standing_in(self, stand_in: Any) -> Any:
+        """This case with a stand-in in the place of its own `numpy`."""
+        return type(type(self).__name__, (type(self),), self.instead(stand_in))()
+
+    def instead(self, stand_in: Any) -> dict[str, Any]:
+        """The class attributes that a stand-in replaces."""
+        return {"numpy": stand_in if isinstance(stand_in, type) else staticmethod(stand_in)}
 
     def rng(self, settings: Settings, name: str) -> np.random.Generator:
         """Random numbers that depend on the seed, the case and the check, and on nothing else."""

@@ -17,7 +17,7 @@ import torch
 
 import numpy_impl
 from parity_tests.harness.bridge import to_numpy, to_torch
-from parity_tests.harness.budget import Deviation, compare
+from parity_tests.harness.budget import compare
 from parity_tests.harness.case import Case, Check, Log, Settings
 from parity_tests.harness.inputs import (
     LAYOUTS,
@@ -31,6 +31,7 @@ from parity_tests.harness.inputs import (
     same,
 )
 from parity_tests.harness.refusal import REFUSALS, Refusal, raises, refused, says
+from parity_tests.harness.stand_ins import Compared, Place
 
 
 class FunctionParity(Case):
@@ -116,8 +117,7 @@ class FunctionParity(Case):
             for config in chosen:
                 name = f"{title}[{_text(config)}]"
                 yield Check(name, self._bind(settings, name, method, config))
-        for name in self.mistakes:
-            yield Check(f"catches[{name}]", self._catches(settings, name))
+        yield from self.trials(settings)
 
     def _bind(
         self, settings: Settings, name: str, method: Callable[..., None], config: Config
@@ -128,14 +128,22 @@ class FunctionParity(Case):
         self, settings: Settings, name: str, config: Config, dtype: str
     ) -> Callable[[Log], None]:
         def run(log: Log) -> None:
-            for where, deviations in self._agreements(settings, name, config, dtype):
-                log.compare(deviations, where)
+            for place in self._places(settings, name, config):
+                log.compare(place.compare(self, dtype), place.name)
 
         return run
 
-    def _agreements(
-        self, settings: Settings, name: str, config: Config, dtype: str
-    ) -> Iterator[tuple[str, list[Deviation]]]:
+    def places(self, settings: Settings) -> Iterator[Place]:
+        """Every configuration; every size and regime in them."""
+        for config in self.configs:
+            yield from self._places(settings, f"agrees[{_text(config)}]", config)
+
+    def instead(self, stand_in: Any) -> dict[str, Any]:
+        """`numpy`, and `backward` too for a pair."""
+        pair = stand_in if isinstance(stand_in, tuple) else (stand_in, type(self).backward)
+        return dict(zip(("numpy", "backward"), map(_static, pair)))
+
+    def _places(self, settings: Settings, name: str, config: Config) -> Iterator[Compared]:
         rng = self.rng(settings, name)
         *others, last = self.inputs  # every size with plain numbers, the last with every regime
         plan = [(shape, "plain", self._plain()) for shape in ([] if settings.quick else others)]
@@ -143,39 +151,19 @@ class FunctionParity(Case):
         plan += [(last, regime_name, regime) for regime_name, regime in regimes]
         for shape, regime_name, regime in plan:
             given = self._given(rng, shape.of(config), regime, config)
-            yield f"{shape} {regime_name}", self._compare(given, config, dtype, rng)
+            yield self._place(f"{shape} {regime_name}", given, config, rng)
 
-    def _compare(
-        self, given: Mapping[str, Array], config: Config, dtype: str, rng: np.random.Generator
-    ) -> list[Deviation]:
+    def _place(
+        self, name: str, given: Mapping[str, Array], config: Config, rng: np.random.Generator
+    ) -> Compared:
         seed = int(rng.integers(2**31))
-        return compare(
-            lambda g: self.run_numpy(g, config, seed),
+        return Compared(
+            name,
+            lambda case, g: case.run_numpy(g, config, seed),
             lambda g: self.run_torch(g, config, seed),
             given,
-            dtype,
             seed,
         )
-
-    def _catches(self, settings: Settings, name: str) -> Callable[[Log], None]:
-        def run(log: Log) -> None:
-            mistake = self.mistakes[name]
-            pair = mistake if isinstance(mistake, tuple) else (mistake, type(self).backward)
-            stand_ins = dict(zip(("numpy", "backward"), map(_static, pair)))
-            wrong = type(type(self).__name__, (type(self),), stand_ins)()
-            log.require(
-                any(wrong._fails(settings, config) for config in self.configs),
-                f"the mistake {name!r} passes every comparison",
-            )
-
-        return run
-
-    def _fails(self, settings: Settings, config: Config) -> bool:
-        found = self._agreements(settings, f"agrees[{_text(config)}]", config, "float64")
-        try:
-            return any(not d.passed for _, deviations in found for d in deviations)
-        except (*REFUSALS, AssertionError):
-            return True
 
     def _plain(self) -> Regime:
         return self.regimes.get("unit") or next(iter(self.regimes.values()))
@@ -278,7 +266,8 @@ class FunctionParity(Case):
                     took = not raises(self.call, inputs, config)
                     log.require(not took, f"{where}: torch refuses it")
                 else:
-                    log.compare(self._compare(given, config, "float64", rng), where)
+                    place = self._place(where, given, config, rng)
+                    log.compare(place.compare(self, "float64"), where)
 
     def _layouts(self, log: Log, rng: np.random.Generator, config: Config) -> None:
         """The same numbers however they lie in memory; nothing handed in is changed."""

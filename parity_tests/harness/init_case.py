@@ -26,10 +26,11 @@ import torch
 from numpy_impl.module import Parameter
 from numpy_impl.random import Generator, default_generator
 from parity_tests.harness.bridge import to_numpy
-from parity_tests.harness.budget import Deviation, compare, deviation, jitter
+from parity_tests.harness.budget import compare, deviation, jitter
 from parity_tests.harness.case import Case, Check, Log, Settings
 from parity_tests.harness.inputs import Array, Config, brief, same
 from parity_tests.harness.refusal import Refusal, says
+from parity_tests.harness.stand_ins import Compared, Place
 
 FALSE_ALARM = 1e-9  # the chance that right draws fail `law`, by theory
 
@@ -101,8 +102,7 @@ class InitializerParity(Case):
         if self.views:
             yield Check("views", self._bind(settings, "views", self._views, self.configs[-1]))
         yield Check("refusals", self._bind(settings, "refusals", self._refusals, self.configs[0]))
-        for name in self.mistakes:
-            yield Check(f"catches[{name}]", self._catches(settings, name))
+        yield from self.trials(settings)
 
     def _bind(
         self, settings: Settings, name: str, method: Callable[..., None], *args: Any
@@ -110,25 +110,28 @@ class InitializerParity(Case):
         return lambda log: method(log, self.rng(settings, name), *args)
 
     def _agrees(self, log: Log, rng: np.random.Generator, config: Config, dtype: str) -> None:
-        for shape, deviations in self._agreements(rng, config, dtype):
-            log.compare(deviations, str(shape))
+        for place in self._places(rng, config):
+            log.compare(place.compare(self, dtype), place.name)
 
-    def _agreements(
-        self, rng: np.random.Generator, config: Config, dtype: str
-    ) -> Iterator[tuple[tuple[int, ...], list[Deviation]]]:
+    def places(self, settings: Settings) -> Iterator[Place]:
+        """Every configuration and shape."""
+        for config in self.configs:
+            yield from self._places(self.rng(settings, f"trial {config}"), config)
+
+    def _places(self, rng: np.random.Generator, config: Config) -> Iterator[Compared]:
         for shape in self.shapes:
             given = _noise(rng, math.prod(shape))
             seed = int(rng.integers(2**31))
 
-            def ours(g: Mapping[str, Array], shape: Any = shape, seed: int = seed) -> Any:
+            def ours(case: Any, g: Any, shape: Any = shape, seed: int = seed) -> Any:
                 values = np.full(shape, np.nan, g["normal"].dtype)
-                return {"forward values": self.fill(values, config, g, seed)}
+                return {"forward values": case.fill(values, config, g, seed)}
 
             def theirs(g: Mapping[str, Array], shape: Any = shape, seed: int = seed) -> Any:
                 values = torch.full(shape, np.nan, dtype=getattr(torch, str(g["normal"].dtype)))
                 return {"forward values": to_numpy(self.fill_torch(values, config, g, seed))}
 
-            yield shape, compare(ours, theirs, given, dtype, seed)
+            yield Compared(str(shape), ours, theirs, given, seed)
 
     def _seeds(self, log: Log, rng: np.random.Generator, config: Config, dtype: str) -> None:
         """Real generators, from one seed: equal numbers, and an equal number of them.
@@ -227,21 +230,6 @@ class InitializerParity(Case):
                 tensor = torch.from_numpy(np.array(given[0]))
                 theirs = _complaint(lambda t=tensor, c=chosen: type(self).torch(t, **c))  # type: ignore[misc]
                 log.require(theirs is not None, f"{what}: torch accepts it")
-
-    def _catches(self, settings: Settings, name: str) -> Callable[[Log], None]:
-        def run(log: Log) -> None:
-            stand_in = {"numpy": staticmethod(self.mistakes[name])}
-            wrong = type(type(self).__name__, (type(self),), stand_in)()
-            rng = self.rng(settings, name)
-            caught = any(
-                not d.passed
-                for config in self.configs
-                for _, deviations in wrong._agreements(rng, config, "float64")
-                for d in deviations
-            )
-            log.require(caught, f"the mistake {name!r} passes every comparison")
-
-        return run
 
 
 class Handed(Generator):

@@ -25,10 +25,11 @@ import torch
 from numpy_impl.module import Parameter
 from numpy_impl.optimization import lr_scheduler
 from parity_tests.harness.bridge import to_numpy, to_torch
-from parity_tests.harness.budget import Arrays, Deviation, deviation, jitter
+from parity_tests.harness.budget import Arrays, Known, hold, jitter
 from parity_tests.harness.case import Case, Check, Log, Settings
 from parity_tests.harness.inputs import LAYOUTS, Array, Config, brief, dtype_of, same
 from parity_tests.harness.refusal import REFUSALS, Refusal, raises, refused, says
+from parity_tests.harness.stand_ins import Place
 
 SHAPES = (3, 4), (4,), (), (1, 5), (0, 3)
 SCALES = 1, 1, 1e-7, 1e-7, 1e3, 1, 0, 1e-2, 1e-9, 1e-3
@@ -79,27 +80,18 @@ JITTERED = 8
 """How many runs of the reference one ulp off; they cost one, side by side."""
 
 
-@dataclass(frozen=True)
-class Reference:
-    """torch's trajectory in float64, and what rounding moves in each label."""
-
-    truth: Arrays
-    noise: Mapping[str, list[Array]]
-
-
 class OptimizerParity(Case):
     """A NumPy optimizer beside a torch optimizer, on the same gradients step by step.
 
     Class attributes:
         configs: constructor arguments, one dict a configuration.
         refusals: arguments that the constructor must refuse, in addition to what all must.
-        rewrites: right stand-ins for `numpy`, which must pass every comparison: the mistakes are
-            made from them, so that what is caught is the slip and not the stand-in.
+        rewrites: one of them is what the mistakes are made from, so that what is caught is the slip
+            and not the stand-in.
     """
 
     configs: ClassVar[Sequence[Config]] = ({},)
     refusals: ClassVar[Sequence[Refusal]] = ()
-    rewrites: ClassVar[Mapping[str, Any]] = {}
 
     # ---- the checks -------------------------------------------------------------------------
 
@@ -111,7 +103,7 @@ class OptimizerParity(Case):
                 for dtype in settings.dtypes if course is SHORT else ("float64",):
                     name = f"agrees[{_text(config)}|{course.steps} steps|{dtype}]"
                     yield Check(name, self._agrees(settings, name, config, course, dtype))
-        known: dict[str, Reference] = {}  # torch's trajectories serve every way and every mistake
+        known: dict[str, Known] = {}  # torch's trajectories serve every way over
         for config in configs:
             for way in ("NumPy to torch", "torch to NumPy", "NumPy to NumPy"):
                 name = f"carried on[{_text(config)}|{way}]"
@@ -126,12 +118,7 @@ class OptimizerParity(Case):
         ]
         for name, method in derived:
             yield Check(name, self._bind(settings, name, method, configs[-1]))
-        for name in self.rewrites:
-            yield Check(f"passes[{name}]", self._trial(settings, known, "rewrites", name))
-        for name in self.mistakes:
-            yield Check(f"catches[{name}]", self._trial(settings, known, "mistakes", name))
-        if len(self.mistakes) > 1:
-            yield Check("tells mistakes apart", self._told_apart(settings))
+        yield from self.trials(settings)
 
     def _bind(
         self, settings: Settings, name: str, method: Callable[..., None], *args: Any
@@ -143,60 +130,15 @@ class OptimizerParity(Case):
     ) -> Callable[[Log], None]:
         def run(log: Log) -> None:
             given = _cast(self._given(self.rng(settings, name), course), dtype)
-            reference = self._reference(given, config, course)
-            log.compare(_held(self.run_numpy(given, config, course), reference, dtype), "course")
+            known = self._reference(given, config, course)
+            log.compare(hold(self.run_numpy(given, config, course), known, dtype, True), "course")
 
         return run
 
-    def _trial(
-        self, settings: Settings, known: dict[str, Reference], kind: str, name: str
-    ) -> Callable[[Log], None]:
-        def run(log: Log) -> None:
-            stand_in = getattr(self, kind)[name]
-            if kind == "mistakes":
-                caught = any(
-                    not all(d.passed for d in self._tried(settings, known, stand_in, config))
-                    for config in self.configs
-                )
-                log.require(caught, f"the mistake {name!r} passes every comparison")
-                return
-            for config in self.configs:
-                log.compare(self._tried(settings, known, stand_in, config), _text(config))
-
-        return run
-
-    def _tried(
-        self, settings: Settings, known: dict[str, Reference], stand_in: Any, config: Config
-    ) -> list[Deviation]:
-        given = self._given(self.rng(settings, "trial"), TRIAL)
-        key = f"trial {_text(config)}"
-        if key not in known:
-            known[key] = self._reference(given, config, TRIAL)
-        try:
-            found = self._with(stand_in).run_numpy(given, config, TRIAL)
-            return _held(found, known[key], "float64")
-        except (*REFUSALS, AssertionError) as error:
-            return [Deviation("step", "float64", 0, 0, 0, 0, (), 0, 0, problem=str(error))]
-
-    def _with(self, stand_in: Any) -> OptimizerParity:
-        return type(type(self).__name__, (type(self),), {"numpy": stand_in})()
-
-    def _told_apart(self, settings: Settings) -> Callable[[Log], None]:
-        """Whoever makes one mistake must not be told it was another: some number differs."""
-
-        def run(log: Log) -> None:
-            given = self._given(self.rng(settings, "trial"), TRIAL)
-            runs = {
-                name: [self._with(wrong).run_numpy(given, c, TRIAL) for c in self.configs]
-                for name, wrong in self.mistakes.items()
-            }
-            names = list(runs)
-            for i, a in enumerate(names):
-                for b in names[i + 1 :]:
-                    apart = any(_apart(x, y) for x, y in zip(runs[a], runs[b], strict=True))
-                    log.require(apart, f"{a!r} and {b!r} give the same numbers")
-
-        return run
+    def places(self, settings: Settings) -> Iterator[Place]:
+        """The beginning of the long course, with every configuration."""
+        for config in self.configs:
+            yield _Trial(self, self._given(self.rng(settings, "trial"), TRIAL), config)
 
     # ---- one run ----------------------------------------------------------------------------
 
@@ -221,7 +163,7 @@ class OptimizerParity(Case):
         """The same in torch."""
         return self._run(given, config, course, ["torch"] * course.steps)
 
-    def _reference(self, given: Arrays, config: Config, course: Course) -> Reference:
+    def _reference(self, given: Arrays, config: Config, course: Course) -> Known:
         """The truth: torch in float64. The noise: torch one ulp off, in the dtype of given.
 
         An optimizer works element by element, so the runs one ulp off are one run of wider
@@ -247,7 +189,7 @@ class OptimizerParity(Case):
                 noise[k] = [
                     _gap(a, b) for a, b in zip(np.moveaxis(near[k], 1, 0), base, strict=True)
                 ]
-        return Reference(truth, noise)
+        return Known(truth, noise)
 
     def build(self, side: str, params: Sequence[Any], config: Config, course: Course) -> Any:
         """An optimizer of that side, and the schedule of the course or None."""
@@ -316,7 +258,7 @@ class OptimizerParity(Case):
         rng: np.random.Generator,
         config: Config,
         way: str,
-        known: dict[str, Reference],
+        known: dict[str, Known],
     ) -> None:
         """Saved in mid-run, loaded on the other side, carried on there: as if nothing happened."""
         course = replace(SHORT, schedule=("LambdaLR", {"lr_lambda": _inverse}))
@@ -327,7 +269,7 @@ class OptimizerParity(Case):
         if key not in known:
             known[key] = self._reference(given, config, course)
         found = self._run(given, config, course, [first] * 5 + [second] * 5)
-        log.compare(_held(found, known[key], "float64"), way)
+        log.compare(hold(found, known[key], "float64", True), way)
 
     def _layouts(self, log: Log, rng: np.random.Generator, config: Config) -> None:
         """However parameter and gradient lie in memory, small or in blocks; neither is replaced."""
@@ -535,6 +477,21 @@ class OptimizerParity(Case):
         log.require(len(optimizer.param_groups) == 1, "a refused group was added")
 
 
+class _Trial(Place):
+    """One configuration on the course where stand-ins are tried."""
+
+    by_step = True
+
+    def __init__(self, case: OptimizerParity, given: Arrays, config: Config) -> None:
+        self.name, self._case, self._given, self._config = _text(config), case, given, config
+
+    def run(self, case: OptimizerParity) -> Arrays:
+        return case.run_numpy(self._given, self._config, TRIAL)
+
+    def measure(self) -> Known:
+        return self._case._reference(self._given, self._config, TRIAL)
+
+
 def _inverse(epoch: int) -> float:
     return 1 / (1 + 0.1 * epoch)
 
@@ -582,17 +539,6 @@ def _gap(a: Array, b: Array) -> Array:
     return np.where(np.isfinite(gap), gap, 0.0)
 
 
-def _held(found: Arrays, reference: Reference, dtype: str) -> list[Deviation]:
-    """Every label against its budget, each step with one of its own."""
-    if found.keys() != reference.truth.keys():
-        both = f"{sorted(found)}, torch {sorted(reference.truth)}"
-        raise AssertionError(f"not the same parameters and states: {both}")
-    return [
-        deviation(k, found[k], x, reference.noise[k], dtype, by_step=True)
-        for k, x in reference.truth.items()
-    ]
-
-
 def _round(optimizer: Any, params: Sequence[Any], by: Sequence[Array]) -> None:
     """Put what is stored one ulp off."""
     for p, r in zip(params, by, strict=True):
@@ -608,19 +554,6 @@ def _stacked(steps: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
     last = {k: x for found in steps for k, x in found.items()}
     blank = {k: np.full_like(x, np.nan if x.dtype.kind == "f" else -1) for k, x in last.items()}
     return {k: np.stack([found.get(k, blank[k]) for found in steps]) for k in last}
-
-
-def _apart(a: Arrays, b: Arrays) -> bool:
-    """Whether two runs differ by far more than rounding."""
-    if a.keys() != b.keys():
-        return True
-    for k, x in a.items():
-        y = b[k]
-        if x.size and not same(x, y):
-            size = np.nanmax(np.abs(x), initial=0) + np.nanmax(np.abs(y), initial=0)
-            if np.nanmax(np.abs(x - y), initial=0) > 1e-9 * size:
-                return True
-    return False
 
 
 def _equal(a: Any, b: Any) -> bool:

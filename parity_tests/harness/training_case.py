@@ -21,7 +21,7 @@ A difference goes on to all later steps, so what this has moved up to a step is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -32,10 +32,11 @@ import numpy_impl.architectures
 import torch_impl.architectures
 from examples.datasets import load_splits
 from parity_tests.harness.bridge import same_stream, to_numpy, to_torch
-from parity_tests.harness.budget import Arrays, Deviation, deviation, jitter
+from parity_tests.harness.budget import Arrays, Deviation, Known, hold, jitter
 from parity_tests.harness.case import Case, Check, Curve, Log, Settings
 from parity_tests.harness.inputs import Array
 from parity_tests.harness.rounding import rounded_steps
+from parity_tests.harness.stand_ins import Place
 
 SEED = 5
 NEARBY = 2  # runs of the reference an ulp away
@@ -66,16 +67,14 @@ class TrainingParity(Case):
         batch_size: for `train` to use.
         samples: how many training digits; None takes all of them.
         steps: how many steps are compared in float32.
-        mistakes: methods to put in the place of this case's, by name, for the NumPy side.
+        mistakes, rewrites: methods to put in the place of this case's, by name, for the NumPy side.
     """
 
     epochs: ClassVar[int] = 4
     batch_size: ClassVar[int] = 64
     samples: ClassVar[int | None] = 320
     steps: ClassVar[int] = 10
-    mistakes: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-
-    _references: dict[Any, tuple[dict[str, Array], dict[str, list[Array]]]]
+    _references: dict[Any, Known]
 
     # ---- what a case writes -----------------------------------------------------------------
 
@@ -111,8 +110,7 @@ class TrainingParity(Case):
         if "float32" in settings.dtypes:
             name = f"first {self.steps} steps[float32]"
             yield Check(name, lambda log: self._first_steps(log, epochs, seed))
-        for name in self.mistakes:
-            yield Check(f"catches[{name}]", self._catches(name))
+        yield from self.trials(settings)
 
     def _whole(self, log: Log, epochs: int, seed: int) -> None:
         self._references.clear()  # torch must run here too, for its stream to be looked at
@@ -140,14 +138,13 @@ class TrainingParity(Case):
             given[name] = given[name][: self.steps * self.batch_size]
         return given
 
-    def _catches(self, name: str) -> Callable[[Log], None]:
-        def run(log: Log) -> None:
-            wrong = type(type(self).__name__, (type(self),), dict(self.mistakes[name]))()
-            found, _ = self._compare(self._short(SEED), "float64", self.epochs, SEED, wrong)
-            caught = any(not d.passed for d in found)
-            log.require(caught, f"the mistake {name!r} passes every comparison")
+    def places(self, settings: Settings) -> Iterator[Place]:
+        """The run of all epochs on the digits of the first steps."""
+        yield _Course(self)
 
-        return run
+    def instead(self, stand_in: Any) -> dict[str, Any]:
+        """Methods of the case, by name."""
+        return dict(stand_in)
 
     # ---- running both sides -----------------------------------------------------------------
 
@@ -200,25 +197,23 @@ class TrainingParity(Case):
         dtype: str,
         epochs: int,
         seed: int,
-        wrong: TrainingParity | None = None,
     ) -> tuple[list[Deviation], list[Curve]]:
         """Every number against its budget, and the curves."""
         given = {k: _cast(x, dtype) for k, x in given.items()}
         key = dtype, epochs, seed, len(given["x"])
         if key not in self._references:
             self._references[key] = self._reference(given, epochs, seed)
-        truth, noise = self._references[key]
-        got = (wrong or self)._run(numpy_impl, given, epochs, seed)
-        found = [deviation(k, got[k], truth[k], noise[k], dtype, by_step=True) for k in truth]
+        known = self._references[key]
+        truth, noise = known.truth, known.noise
+        got = self._run(numpy_impl, given, epochs, seed)
+        found = hold(got, known, dtype, by_step=True)
         drawn = []
         for k in DRAWN if dtype == "float64" else ():
             allowed = 16 * (np.finfo(float).eps * np.abs(truth[k]) + np.max(noise[k], axis=0))
             drawn.append(_curve(f"{DRAWN[k]} in {dtype}", k, got, truth, allowed))
         return found, drawn
 
-    def _reference(
-        self, given: Arrays, epochs: int, seed: int
-    ) -> tuple[dict[str, Array], dict[str, list[Array]]]:
+    def _reference(self, given: Arrays, epochs: int, seed: int) -> Known:
         """torch's run in float64, and what an ulp (float64) or its own float32 moves."""
         rng = np.random.default_rng(seed)
         nearby = [given] + [jitter(given, rng) for _ in range(NEARBY)]
@@ -231,7 +226,22 @@ class TrainingParity(Case):
             exact = [self._run(torch_impl, g, epochs, seed) for g in wide]
             pairs = [(self._run(torch_impl, g, epochs, seed), e) for g, e in zip(nearby, exact)]
             truth = exact[0]
-        return truth, {k: [_lasting(a[k], b[k]) for a, b in pairs] for k in truth}
+        return Known(truth, {k: [_lasting(a[k], b[k]) for a, b in pairs] for k in truth})
+
+
+class _Course(Place):
+    """Where mistakes are tried: all epochs, on the digits of the first steps."""
+
+    name, by_step = "course", True
+
+    def __init__(self, case: TrainingParity) -> None:
+        self._case, self._given = case, case._short(SEED)
+
+    def run(self, case: TrainingParity) -> Arrays:
+        return case._run(numpy_impl, self._given, case.epochs, SEED)
+
+    def measure(self) -> Known:
+        return self._case._reference(self._given, self._case.epochs, SEED)
 
 
 def _watch(model: Any, signs: list[tuple[str, Array]]) -> None:

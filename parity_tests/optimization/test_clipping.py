@@ -17,6 +17,7 @@ from parity_tests.harness.refusal import raises, refused, says
 from torch_impl.optimization import clipping as theirs
 
 SHAPES = (3, 4), (4,), (), (1, 5)
+CLIPPED = {**REGIMES, "vanishing": lambda rng, shape: 1e-8 * rng.standard_normal(shape)}
 NORMS = 2.0, 1.0, float("inf"), "inf", 3.0, 0.5, 0.0, -1.0, float("-inf")
 
 
@@ -43,8 +44,8 @@ class ClipCase(RuleCase):
     """Both sides clip the same gradients, in every regime and both dtypes."""
 
     def agrees(self, log, rng, *args, regimes=None, shapes=SHAPES):
-        for name in regimes or REGIMES:
-            given = gradients(rng, REGIMES[name], shapes)
+        for name in regimes or CLIPPED:
+            given = gradients(rng, CLIPPED[name], shapes)
 
             def run_ours(g):
                 params, _ = parameters(g)
@@ -62,11 +63,48 @@ class ClipCase(RuleCase):
                 log.compare(compare(run_ours, run_theirs, given, dtype), f"{name} {args}")
 
 
+def per_array(parameters, max_norm, norm_type=2.0, error_if_nonfinite=False):
+    norm = ours.get_total_norm([p.grad for p in parameters if p.grad is not None], norm_type)
+    for p in parameters:
+        ours.clip_grad_norm_(p, max_norm, norm_type)
+    return norm
+
+
+def scaled(factor, norm_of=ours.get_total_norm):
+    def clip(parameters, max_norm, norm_type=2.0, error_if_nonfinite=False):
+        grads = [p.grad for p in parameters if p.grad is not None]
+        norm = norm_of(grads, norm_type)
+        with np.errstate(all="ignore"):
+            for g in grads:
+                g *= float(factor(max_norm, norm))
+        return norm
+
+    return clip
+
+
+def mean_square(grads, norm_type):
+    flat = np.concatenate([g.reshape(-1) for g in grads])
+    return np.asarray(np.sqrt(np.mean(flat**2)))
+
+
+def clipped_norm(parameters, max_norm, norm_type=2.0, error_if_nonfinite=False):
+    norm = ours.clip_grad_norm_(parameters, max_norm, norm_type)
+    return np.minimum(norm, np.asarray(max_norm, norm.dtype))
+
+
 class TestClipGradNorm(ClipCase):
     numpy, torch = staticmethod(ours.clip_grad_norm_), staticmethod(theirs.clip_grad_norm_)
+    mistakes = {
+        "each array by its own norm": per_array,
+        "scaled up, too": scaled(lambda m, n: m / (n + 1e-6)),
+        "without 1e-6": scaled(lambda m, n: 1.0 if n <= m else m / n),
+        "1e-6 only against zero": scaled(lambda m, n: min(m / max(n, 1e-6), 1.0)),
+        "root mean square": scaled(lambda m, n: min(m / (n + 1e-6), 1.0), mean_square),
+        "returns the norm after clipping": clipped_norm,
+    }
 
     def check_agrees_in_every_regime(self, log, rng):
-        for max_norm in (0.7, 7, float("inf"), 0.0):
+        for max_norm in (0.7, 7, float("inf"), 0.0, 1e-9):
             self.agrees(log, rng, max_norm)
 
     def check_agrees_for_every_norm(self, log, rng):
@@ -138,47 +176,21 @@ def _empty():
     return q
 
 
-def per_array(parameters, max_norm, norm_type=2.0, error_if_nonfinite=False):
-    norm = ours.get_total_norm([p.grad for p in parameters if p.grad is not None], norm_type)
+def one_sided(parameters, clip_value):
     for p in parameters:
-        ours.clip_grad_norm_(p, max_norm, norm_type)
-    return norm
+        if p.grad is not None:
+            np.minimum(p.grad, clip_value, out=p.grad)
 
 
-def scaled(factor, norm_of=ours.get_total_norm):
-    def clip(parameters, max_norm, norm_type=2.0, error_if_nonfinite=False):
-        grads = [p.grad for p in parameters if p.grad is not None]
-        norm = norm_of(grads, norm_type)
-        with np.errstate(all="ignore"):
-            for g in grads:
-                g *= float(factor(max_norm, norm))
-        return norm
-
-    return clip
-
-
-def mean_square(grads, norm_type):
-    flat = np.concatenate([g.reshape(-1) for g in grads])
-    return np.asarray(np.sqrt(np.mean(flat**2)))
-
-
-def clipped_norm(parameters, max_norm, norm_type=2.0, error_if_nonfinite=False):
-    norm = ours.clip_grad_norm_(parameters, max_norm, norm_type)
-    return np.minimum(norm, np.asarray(max_norm, norm.dtype))
-
-
-TestClipGradNorm.mistakes = {
-    "each array by its own norm": per_array,
-    "scaled up, too": scaled(lambda m, n: m / (n + 1e-6)),
-    "without 1e-6": scaled(lambda m, n: 1.0 if n <= m else m / n),
-    "1e-6 only against zero": scaled(lambda m, n: min(m / max(n, 1e-6), 1.0)),
-    "root mean square": scaled(lambda m, n: min(m / (n + 1e-6), 1.0), mean_square),
-    "returns the norm after clipping": clipped_norm,
-}
+def to_zero(parameters, clip_value):
+    for p in parameters:
+        if p.grad is not None:
+            p.grad[np.abs(p.grad) > clip_value] = 0
 
 
 class TestClipGradValue(ClipCase):
     numpy, torch = staticmethod(ours.clip_grad_value_), staticmethod(theirs.clip_grad_value_)
+    mistakes = {"from above only": one_sided, "sets to zero": to_zero}
 
     def check_agrees_in_every_regime(self, log, rng):
         for value in (0.5, 1e4, 0.0, 3):
@@ -201,21 +213,6 @@ class TestClipGradValue(ClipCase):
             said = refused(partial(type(self).numpy, [p], bad))
             log.require(said is not None and says(said, f"at least 0, got {bad}"), f"said {said!r}")
         log.require(np.array_equal(p.grad, [3.0, -3.0]), "refused, yet clipped")
-
-
-def one_sided(parameters, clip_value):
-    for p in parameters:
-        if p.grad is not None:
-            np.minimum(p.grad, clip_value, out=p.grad)
-
-
-def to_zero(parameters, clip_value):
-    for p in parameters:
-        if p.grad is not None:
-            p.grad[np.abs(p.grad) > clip_value] = 0
-
-
-TestClipGradValue.mistakes = {"from above only": one_sided, "sets to zero": to_zero}
 
 
 class TestTotalNorm(RuleCase):

@@ -17,6 +17,7 @@ from parity_tests.harness.compare.own_code import OwnCode
 from parity_tests.harness.compare.reference import Reference
 from parity_tests.harness.compare.suspects import Suspect
 from parity_tests.harness.compare.trials import Trial
+from parity_tests.harness.mistake import Mistake
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -25,7 +26,7 @@ def declared(reference: Reference, inputs: int) -> Iterator[Suspect]:
     """The mistakes that the suite names for this technique, run with the case's options."""
     for case in cases_for(reference.target):
         for name, mistake in case.mistakes.items():
-            program = _program(case, mistake, reference, inputs)
+            program = _program(case, mistake.stand_in, reference, inputs)
             if program is not None:
                 yield stand_in(name, mistake, program)
 
@@ -55,10 +56,8 @@ def _program(case: Any, mistake: Any, reference: Reference, inputs: int) -> OwnC
     return program
 
 
-def stand_in(name: str, mistake: Any, program: OwnCode) -> Suspect:
+def stand_in(name: str, mistake: Mistake, program: OwnCode) -> Suspect:
     """A wrong NumPy program as a suspect."""
-    first = mistake[0] if isinstance(mistake, tuple) else mistake
-    says = (getattr(first, "__doc__", None) or "").strip().split("\n")[0]
 
     def run(trial: Trial, backward: bool = True) -> Mapping[str, Array]:
         ran = program.run(
@@ -66,8 +65,15 @@ def stand_in(name: str, mistake: Any, program: OwnCode) -> Suspect:
         )
         return renamed(trial, ran.found)
 
-    text = f"the known mistake '{name}'" + (f": {says}" if says else "")
-    return Suspect(name, text, run, 0.5, "mistake")
+    return Suspect(name, spoken(name, mistake), run, 0.5, "mistake")
+
+
+def spoken(name: str, mistake: Mistake) -> str:
+    """A mistake as a cause: its name, what it does, who makes it; or what its docstring says."""
+    first = mistake.stand_in[0] if isinstance(mistake.stand_in, tuple) else mistake.stand_in
+    says = (getattr(first, "__doc__", None) or "").strip().split("\n")[0]
+    words = " ".join(s for s in (mistake.effect, mistake.who) if s) or says
+    return f"the known mistake '{name}'" + (f": {words}" if words else "")
 
 
 @functools.lru_cache(maxsize=64)

@@ -30,6 +30,7 @@ from parity_tests.harness.compare.reference import Reference
 from parity_tests.harness.compare.sample import Fit, Sample
 from parity_tests.harness.compare.suspects import Suspect
 from parity_tests.harness.compare.trials import Trial
+from parity_tests.harness.mistake import Mistake
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -272,7 +273,7 @@ def _extra(code: OwnCode, reference: Reference, extra: Mapping[str, Any]) -> lis
             continue
         other = OwnCode(mistake, code.args, code.kwargs, inputs=code.inputs)
         other.links, other.buffers = code.links, code.buffers
-        found.append(stand_in(name, mistake, other))
+        found.append(stand_in(name, Mistake.of(mistake), other))
     return found
 
 

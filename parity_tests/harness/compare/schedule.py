@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from parity_tests.harness.compare.cause import Cause
-from parity_tests.harness.compare.declared import cases_for
+from parity_tests.harness.compare.declared import cases_for, spoken
 from parity_tests.harness.compare.evidence import NEAR
 from parity_tests.harness.compare.explain import Comparison
 from parity_tests.harness.compare.fits import fits
@@ -26,6 +26,7 @@ from parity_tests.harness.compare.own_schedule import is_bound, rates
 from parity_tests.harness.compare.sample import Sample
 from parity_tests.harness.compare.trajectory_causes import defaults_of
 from parity_tests.harness.compare.trials import Trial
+from parity_tests.harness.mistake import Mistake
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -193,20 +194,19 @@ def _explain(
 def _mistaken(
     reference: _Torch, mistakes: Mapping[str, Any]
 ) -> Iterator[tuple[str, str, float, Callable[[], Rates]]]:
-    known = dict(mistakes)
+    known = {name: Mistake.of(mistake) for name, mistake in mistakes.items()}
     for case in cases_for(reference.kind):
         known |= case.mistakes
     for name, mistake in known.items():
 
-        def run(mistake: Any = mistake) -> Rates:
+        def run(mistake: Any = mistake.stand_in) -> Rates:
             r = reference
             return {
                 k: rates(mistake, r.args, r.kwargs, r.start, r.count, [], hand)[0]
                 for k, hand in r.hands.items()
             }
 
-        says = (getattr(mistake, "__doc__", None) or "").strip().split("\n")[0]
-        yield name, f"the known mistake '{name}'" + (f": {says}" if says else ""), 0.5, run
+        yield name, spoken(name, mistake), 0.5, run
 
 
 def torch_rates(

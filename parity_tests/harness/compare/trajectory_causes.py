@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from parity_tests.harness.compare.cause import Cause
-from parity_tests.harness.compare.declared import cases_for
+from parity_tests.harness.compare.declared import cases_for, spoken
 from parity_tests.harness.compare.evidence import NEAR
 from parity_tests.harness.compare.explain import Comparison
 from parity_tests.harness.compare.fits import fits
@@ -22,6 +22,7 @@ from parity_tests.harness.compare.own_optimizer import OwnOptimizer
 from parity_tests.harness.compare.sample import Sample
 from parity_tests.harness.compare.scenario import Scenario, Tweak, run_torch
 from parity_tests.harness.compare.trials import Trial
+from parity_tests.harness.mistake import Mistake
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -156,7 +157,7 @@ def _guesses(
         for name, mistake in case.mistakes.items():
             yield from _stand_in(name, mistake, kwargs, 0.5)
     for name, mistake in mistakes.items():
-        yield from _stand_in(name, mistake, kwargs, 0.5)
+        yield from _stand_in(name, Mistake.of(mistake), kwargs, 0.5)
     defaults = {
         k: p.default
         for k, p in inspect.signature(kind).parameters.items()
@@ -242,12 +243,13 @@ def _filled(s: Scenario) -> Scenario:
     return replace(s, grads=grads)
 
 
-def _stand_in(name: str, mistake: Any, kwargs: Mapping[str, Any], cost: float) -> Iterator[_Guess]:
+def _stand_in(
+    name: str, mistake: Mistake, kwargs: Mapping[str, Any], cost: float
+) -> Iterator[_Guess]:
     try:
-        other = OwnOptimizer(mistake, (), kwargs, [])
+        other = OwnOptimizer(mistake.stand_in, (), kwargs, [])
     except (Uncomparable, TypeError, ValueError):
         return
-    says = (getattr(mistake, "__doc__", None) or "").strip().split("\n")[0]
 
     def run(scenario: Scenario) -> dict[str, Array]:
         found, problem = other.run(scenario)
@@ -255,7 +257,7 @@ def _stand_in(name: str, mistake: Any, kwargs: Mapping[str, Any], cost: float) -
             raise ValueError(problem)
         return found
 
-    yield _Guess(name, f"the known mistake '{name}'" + (f": {says}" if says else ""), run, cost)
+    yield _Guess(name, spoken(name, mistake), run, cost)
 
 
 def _counter(count: Callable[[int, int, int], int]) -> Tweak:
