@@ -147,11 +147,11 @@ class _Saved(NamedTuple):
 
 
 class RemovableHandle:
-    """What `register_forward_hook` gives back: `remove()` unhooks, and so does leaving a `with`."""
+    """What registering a hook gives back: `remove()` unhooks, and so does leaving a `with`."""
 
     _numbers = itertools.count()
 
-    def __init__(self, hooks: dict[int, ForwardHook], hook: ForwardHook) -> None:
+    def __init__(self, hooks: dict[int, Any], hook: Any) -> None:
         self._hooks, self._number = hooks, next(self._numbers)
         hooks[self._number] = hook
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from numpy_impl.module import Array, Parameter, zero_grads
+from numpy_impl.module import Array, Parameter, RemovableHandle, zero_grads
 
 __all__ = ["Optimizer"]
 
@@ -20,6 +20,7 @@ SMALL = 4096
 """Elements up to which it is cheaper to copy parameters side by side than to visit each."""
 
 Group = dict[str, Any]
+StepHook = Callable[["Optimizer", tuple[Any, ...], dict[str, Any]], Any]
 
 
 class Optimizer:
@@ -54,6 +55,8 @@ class Optimizer:
         self.param_groups: list[Group] = []
         self._scratch: dict[Any, Array] = {}
         self._opt_called = False
+        self._pre_hooks: dict[int, StepHook] = {}
+        self._post_hooks: dict[int, StepHook] = {}
         groups = list(params)
         if not groups:
             raise ValueError("optimizer got an empty parameter list")
@@ -80,6 +83,9 @@ class Optimizer:
             RuntimeError: a gradient or a state has another shape or dtype than its parameter
                 (converted since the last step?); nothing has moved then.
         """
+        given = (self,) if closure is None else (self, closure)  # as torch counts them
+        for hook in list(self._pre_hooks.values()):
+            hook(self, given, {})
         loss = None if closure is None else closure()
         for p in self._parameters():
             if p.grad is not None:
@@ -92,7 +98,20 @@ class Optimizer:
                 for bundle in self.bundles(group):
                     self.update(bundle, group)
         self._opt_called = True
+        for hook in list(self._post_hooks.values()):
+            hook(self, given, {})
         return loss
+
+    def register_step_pre_hook(self, hook: StepHook) -> RemovableHandle:
+        """Call `hook(optimizer, args, kwargs)` at the beginning of every step.
+
+        What it returns is not looked at (torch would take it for other arguments).
+        """
+        return RemovableHandle(self._pre_hooks, hook)
+
+    def register_step_post_hook(self, hook: StepHook) -> RemovableHandle:
+        """Call `hook(optimizer, args, kwargs)` after every step that was made."""
+        return RemovableHandle(self._post_hooks, hook)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients, or with set_to_none=False fill them with zeros."""
@@ -264,7 +283,8 @@ class Optimizer:
         self.state, self.param_groups = state, saved
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_scratch": {}}
+        # a copy has scratch of its own, and nobody watches it
+        return self.__dict__ | {"_scratch": {}, "_pre_hooks": {}, "_post_hooks": {}}
 
     def __repr__(self) -> str:
         blocks = []

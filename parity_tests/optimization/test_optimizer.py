@@ -1,6 +1,7 @@
 """The base that every optimizer stands on, by an optimizer of one's own on either side."""
 
 import copy
+import functools
 import pickle
 
 import numpy as np
@@ -99,3 +100,35 @@ def test_what_is_no_parameter_is_refused_in_the_constructor():
     with pytest.raises(NotImplementedError, match="update"):
         p[0].grad = np.ones(2)
         Optimizer(p, {}).step()
+
+
+def test_hooks_around_a_step_are_called_as_torchs_are():
+    ours, theirs = parameters(np.random.default_rng(3), [(2,)])
+    calls: list[list[object]] = []
+    for p, make in ((ours[0], SignSGD), (theirs[0], TorchSignSGD)):
+        optimizer, seen = make([p]), list[object]()
+        p.grad = np.ones(2) if make is SignSGD else torch.ones(2, dtype=torch.float64)
+        start = float(np.asarray(p.data)[0])
+
+        def note(o, args, kwargs, name, seen=seen, p=p, start=start, own=optimizer):
+            moved = float(np.asarray(p.data)[0]) - start
+            seen.append((name, o is own, len(args), kwargs, round(moved, 6)))
+
+        handles = [
+            optimizer.register_step_pre_hook(functools.partial(note, name="before")),
+            optimizer.register_step_post_hook(functools.partial(note, name="after")),
+            optimizer.register_step_post_hook(functools.partial(note, name="after that")),
+        ]
+        optimizer.step()
+        handles[2].remove()
+        copy.deepcopy(optimizer).step()
+        with handles[0]:
+            optimizer.step()
+        optimizer.step()
+        calls.append(seen)
+    assert calls[0] == calls[1]
+    assert [entry[0] for entry in calls[0]] == [  # type: ignore[index]
+        *("before", "after", "after that"),
+        *("before", "after"),
+        "after",
+    ]

@@ -1,0 +1,6 @@
+"""Debugging: whether gradients are right, and what a training does while it runs."""
+
+from numpy_impl.debugging.activations import ActivationMonitor
+from numpy_impl.debugging.monitor import Monitor
+
+__all__ = ["ActivationMonitor", "Monitor"]

@@ -1,0 +1,1 @@
+"""The debugging chapter under parity."""

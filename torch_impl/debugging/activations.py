@@ -1,0 +1,178 @@
+"""What comes out of each layer while a model trains: mean, spread, saturation, dead units.
+
+`register_forward_hook` hooks are called after `forward`, children before the module that holds
+them, and only through `module(x)`. They are copied with the module, so a copy made while one is
+watched reports to the same monitor. `Tensor.std` divides by n-1 unless told `correction=0`.
+
+An in-place activation overwrites the output of the layer before it, but only after that layer's
+hook has looked. Numbers stay tensors until the model's own forward ends, and are then read once a
+layer. Under autocast an output may be half precision; it is measured in float32.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+__all__ = ["ActivationMonitor"]
+
+BOUNDS = {nn.Sigmoid: (0.0, 1.0), nn.Tanh: (-1.0, 1.0)}
+"""The limits that a saturating activation runs into."""
+RECTIFIERS = (nn.ReLU,)
+"""Activations under which a unit that is 0 for every sample learns nothing."""
+
+
+class ActivationMonitor:
+    """Watch the output of every layer in the forwards of a training, by forward hooks.
+
+        with ActivationMonitor(model, every=10) as activations:
+            fit(model, batches, criterion, optimizer)
+        print(activations)
+
+    Of an output y of one batch, over all its numbers unless it says otherwise:
+
+        mean, std      std with 1/n, not 1/(n-1)
+        saturation     share within `margin` of the range from an end of it: at 0.01, a sigmoid
+                       below 0.01 or above 0.99, a tanh beyond +-0.98, where less than 4 % of its
+                       greatest slope is left (Glorot & Bengio 2010)
+        dead           share of units, not of numbers, that are 0 for every sample of the batch;
+                       behind a ReLU no gradient reaches those. A unit is one number of a sample,
+                       y[:, i], of an image y[:, c, h, w]
+        histogram      counts in `bins` equal bins from the smallest to the largest finite number
+
+    Only forwards that train are looked at: those under `model.eval()` are not. Layers are the
+    modules without children; what a forward does between modules (`F.relu`) is not seen. A layer
+    used twice in one forward is seen the second time, one that returns several tensors by its
+    first.
+
+    Args:
+        every: watch the first of so many forwards.
+        layers: the names of the modules to watch; None takes all layers.
+        bins: of the histograms.
+        margin: what counts as saturated, as a share of the range.
+
+    Attributes:
+        calls: the numbers of the forwards watched, from 1.
+        mean, std: a list by each layer's name.
+        saturation: likewise, of Sigmoid and Tanh.
+        dead: likewise, of ReLU.
+        histogram: likewise, of (counts, smallest, largest); counts (bins,) whole numbers.
+
+    Raises:
+        ValueError: every or bins is not a positive whole number, margin is not within 0 and 0.5,
+            or the model has no module of that name.
+        RuntimeError: it is watching already.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        every: int = 1,
+        layers: Sequence[str] | None = None,
+        bins: int = 40,
+        margin: float = 0.01,
+    ) -> None:
+        for name, value in (("every", every), ("bins", bins)):
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} must be a positive whole number, got {value!r}")
+        if not 0 < margin < 0.5:
+            raise ValueError(f"margin must lie within 0 and 0.5, got {margin!r}")
+        modules = dict(model.named_modules())
+        unknown = [name for name in layers or () if name not in modules]
+        if unknown:
+            raise ValueError(f"the model has no module named {unknown}, only {sorted(modules)}")
+        leaves = [name for name, m in modules.items() if not list(m.children())]
+        self._watched = {name: modules[name] for name in (leaves if layers is None else layers)}
+        self.model, self.every, self.bins, self.margin = model, every, bins, margin
+        self.calls: list[int] = []
+        self.mean: dict[str, list[float]] = {}
+        self.std: dict[str, list[float]] = {}
+        self.saturation: dict[str, list[float]] = {}
+        self.dead: dict[str, list[float]] = {}
+        self.histogram: dict[str, list[tuple[Tensor, float, float]]] = {}
+        self._handles: list[RemovableHandle] = []
+        self._taken = 0
+        self._seen: dict[str, tuple[list[str], Tensor, Tensor]] = {}
+
+    def __enter__(self) -> Self:
+        if self._handles:
+            raise RuntimeError("this ActivationMonitor is watching already")
+        names = {module: name for name, module in self._watched.items()}
+
+        def look(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+            y = output[0] if isinstance(output, tuple) else output
+            if self._due() and isinstance(y, Tensor) and y.is_floating_point() and y.numel():
+                y = y.detach() if y.dtype == torch.float64 else y.detach().float()
+                self._seen[names[module]] = self._measure(module, y)
+
+        self._handles = [m.register_forward_hook(look) for m in self._watched.values()]
+        self._handles.append(self.model.register_forward_hook(self._finish))
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles, self._seen = [], {}
+
+    def __str__(self) -> str:
+        """The last forward watched as a table."""
+        if not self.calls:
+            return "ActivationMonitor: no forward was watched"
+        width = max(map(len, self.mean), default=0)
+        lines = [f"forward {self.calls[-1]}", f"{'':{width}}  mean        std"]
+        for name in self.mean:
+            words = f"{name:{width}}  {self.mean[name][-1]:<10.3g}  {self.std[name][-1]:<10.3g}"
+            if name in self.saturation:
+                words += f"  {self.saturation[name][-1]:.0%} saturated"
+            if name in self.dead:
+                words += f"  {self.dead[name][-1]:.0%} of units dead"
+            lines.append(words.rstrip())
+        return "\n".join(lines)
+
+    # ---- the hooks --------------------------------------------------------------------------
+
+    def _due(self) -> bool:
+        return self.model.training and self._taken % self.every == 0
+
+    def _finish(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        """The model's own hook comes last: all its layers have been seen."""
+        if not self.model.training:
+            return
+        if self._due():
+            self.calls.append(self._taken + 1)
+            for layer, (kinds, values, counts) in self._seen.items():
+                *numbers, low, high = values.tolist()
+                for kind, value in zip(kinds, numbers):
+                    getattr(self, kind).setdefault(layer, []).append(value)
+                entry = counts.to("cpu", torch.int64), low, high
+                self.histogram.setdefault(layer, []).append(entry)
+        self._taken, self._seen = self._taken + 1, {}
+
+    def _measure(self, module: nn.Module, y: Tensor) -> tuple[list[str], Tensor, Tensor]:
+        """The kinds of numbers, the numbers and after them the histogram's ends, its counts."""
+        found = {"mean": y.mean(), "std": y.std(correction=0)}
+        if type(module) in BOUNDS:
+            low, high = BOUNDS[type(module)]
+            edge = self.margin * (high - low)
+            found["saturation"] = ((y < low + edge) | (y > high - edge)).double().mean()
+        if isinstance(module, RECTIFIERS):
+            units = y.flatten(1) if y.ndim else y.reshape(1, 1)
+            found["dead"] = (units == 0).all(dim=0).double().mean()
+        counts, *ends = _histogram(y, self.bins)
+        values = torch.stack([x.double() for x in (*found.values(), *ends)])
+        return list(found), values, counts
+
+
+def _histogram(y: Tensor, bins: int) -> tuple[Tensor, Tensor, Tensor]:
+    """(counts, smallest, largest) of the finite numbers; all zeros and NaN if there are none."""
+    finite = y[y.isfinite()]
+    if not finite.numel():
+        nothing = y.new_tensor(math.nan)
+        return y.new_zeros(bins), nothing, nothing
+    low, high = finite.aminmax()
+    widen = 0.5 * (low == high)  # all in the middle bin, which is also where histc puts them
+    return torch.histc(finite, bins), low - widen, high + widen
