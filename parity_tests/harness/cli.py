@@ -21,6 +21,7 @@ from parity_tests.harness.case import Settings
 from parity_tests.harness.compare.command import add_arguments
 from parity_tests.harness.compare.command import run as compare_own
 from parity_tests.harness.machine import machine
+from parity_tests.harness.mutants import command as mutants
 from parity_tests.harness.results import CheckResult, Outcome, Run, Technique
 
 DTYPES = ("float64", "float32")
@@ -49,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
         "cannot be written, 130 interrupted.",
     )
     parser.add_argument("--version", action="version", version=f"parity {_version()}")
-    commands = parser.add_subparsers(required=True, metavar="run | list | compare")
+    commands = parser.add_subparsers(required=True, metavar="run | list | compare | mutants")
     names: dict[str, Any] = {
         "nargs": "*",
         "metavar": "NAME",
@@ -90,6 +91,10 @@ def _parser() -> argparse.ArgumentParser:
     own = commands.add_parser("compare", help="hold code of your own against torch")
     add_arguments(own)
     own.set_defaults(command=_compare)
+
+    wrong = commands.add_parser("mutants", help="small wrong edits that the tests must notice")
+    mutants.add_arguments(wrong)
+    wrong.set_defaults(command=_mutants)
     return parser
 
 
@@ -114,6 +119,10 @@ def _jobs(text: str) -> int:
 
 def _compare(args: argparse.Namespace, suite: str) -> int:
     return compare_own(args)
+
+
+def _mutants(args: argparse.Namespace, suite: str) -> int:
+    return mutants.run(args)
 
 
 def _run(args: argparse.Namespace, suite: str) -> int:

@@ -1,0 +1,1 @@
+"""Mutants: small wrong edits of the NumPy files, each of which the mirrored tests must notice."""
