@@ -20,6 +20,7 @@ from parity_tests.harness import discovery, runner, table
 from parity_tests.harness.case import Settings
 from parity_tests.harness.compare.command import add_arguments
 from parity_tests.harness.compare.command import run as compare_own
+from parity_tests.harness.golden import command as golden
 from parity_tests.harness.machine import machine
 from parity_tests.harness.mutants import command as mutants
 from parity_tests.harness.results import CheckResult, Outcome, Run, Technique
@@ -50,7 +51,9 @@ def _parser() -> argparse.ArgumentParser:
         "cannot be written, 130 interrupted.",
     )
     parser.add_argument("--version", action="version", version=f"parity {_version()}")
-    commands = parser.add_subparsers(required=True, metavar="run | list | compare | mutants")
+    commands = parser.add_subparsers(
+        required=True, metavar="run | list | compare | check | mutants"
+    )
     names: dict[str, Any] = {
         "nargs": "*",
         "metavar": "NAME",
@@ -95,6 +98,10 @@ def _parser() -> argparse.ArgumentParser:
     wrong = commands.add_parser("mutants", help="small wrong edits that the tests must notice")
     mutants.add_arguments(wrong)
     wrong.set_defaults(command=_mutants)
+
+    check = commands.add_parser("check", help="hold both sides to recorded results of torch")
+    golden.add_arguments(check)
+    check.set_defaults(command=lambda args, suite: golden.run(args))
     return parser
 
 

@@ -8,7 +8,6 @@ class TestSoftmax(FunctionParity):
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -31,6 +30,7 @@ from parity_tests.harness.inputs import (
     same,
 )
 from parity_tests.harness.refusal import REFUSALS, Refusal, raises, refused, says
+from parity_tests.harness.signatures import backward_arguments
 from parity_tests.harness.stand_ins import Compared, Place
 
 
@@ -91,10 +91,8 @@ class FunctionParity(Case):
         """
         backward = type(self).backward
         assert backward is not None
-        takes = inspect.signature(type(self).numpy).parameters
-        known = {"y": y, "output": y, "x": inputs[0], **dict(zip(takes, inputs)), **config}
-        _, *names = inspect.signature(backward).parameters
-        return backward(dy, **{name: known[name] for name in names if name in known})
+        more = backward_arguments(type(self).numpy, backward, y, inputs, config)
+        return backward(dy, **more)
 
     # ---- the checks -------------------------------------------------------------------------
 

@@ -28,6 +28,7 @@ from numpy_impl.random import Generator, default_generator
 from parity_tests.harness.bridge import to_numpy
 from parity_tests.harness.budget import compare, deviation, jitter
 from parity_tests.harness.case import Case, Check, Log, Settings
+from parity_tests.harness.handed import Handed
 from parity_tests.harness.inputs import Array, Config, brief, same
 from parity_tests.harness.refusal import Refusal, says
 from parity_tests.harness.stand_ins import Compared, Place
@@ -232,36 +233,6 @@ class InitializerParity(Case):
                 log.require(theirs is not None, f"{what}: torch accepts it")
 
 
-class Handed(Generator):
-    """A generator of given numbers: the next normals and uniforms, in order."""
-
-    def __init__(self, given: Mapping[str, Array]) -> None:
-        super().__init__()
-        self._next = {kind: _endless(given[kind]) for kind in ("normal", "uniform")}
-
-    def normal(self, mean: float, std: float, shape: Any = (), dtype: Any = np.float32) -> Array:
-        """The next normal numbers, times std, plus mean."""
-        x = self._take("normal", shape).astype(dtype)
-        x *= std
-        x += mean
-        return x
-
-    def uniform(self, low: float, high: float, shape: Any = (), dtype: Any = np.float32) -> Array:
-        """The next uniform numbers, stretched; no wrap at `high`, which is no smooth map."""
-        x = self.rand(shape, dtype)
-        x *= high - low
-        x += low
-        return x
-
-    def rand(self, shape: Any = (), dtype: Any = np.float32) -> Array:
-        """The next uniform numbers."""
-        return self._take("uniform", shape).astype(dtype)
-
-    def _take(self, kind: str, shape: tuple[int, ...]) -> Array:
-        taken = np.array([next(self._next[kind]) for _ in range(math.prod(shape))])
-        return taken.reshape(shape)
-
-
 @contextlib.contextmanager
 def handed(given: Mapping[str, Array]) -> Iterator[None]:
     """In here torch's normal_ and uniform_ take the given numbers, in memory order as always."""
@@ -296,11 +267,6 @@ def handed(given: Mapping[str, Array]) -> Iterator[None]:
 def _noise(rng: np.random.Generator, n: int) -> dict[str, Array]:
     """Enough numbers for the rounds of a rejection, too."""
     return {"normal": rng.standard_normal(40 * n + 40), "uniform": rng.random(80 * n + 80)}
-
-
-def _endless(numbers: Array) -> Iterator[Any]:
-    while True:
-        yield from numbers
 
 
 def _complaint(call: Callable[[], Any]) -> str | None:

@@ -106,3 +106,10 @@ def brief(value: Any) -> str:
     if type(value).__repr__ is object.__repr__:  # which would show an address
         return type(value).__name__ + brief(vars(value))
     return getattr(value, "__name__", None) or str(value).replace(" ", "")
+
+
+def stacked(steps: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
+    """Each label's arrays along a first axis; NaN (or -1) where it was not there yet."""
+    last = {k: x for found in steps for k, x in found.items()}
+    blank = {k: np.full_like(x, np.nan if x.dtype.kind == "f" else -1) for k, x in last.items()}
+    return {k: np.stack([found.get(k, blank[k]) for found in steps]) for k in last}

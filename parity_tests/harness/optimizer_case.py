@@ -27,7 +27,7 @@ from numpy_impl.optimization import lr_scheduler
 from parity_tests.harness.bridge import to_numpy, to_torch
 from parity_tests.harness.budget import Arrays, Known, hold, jitter
 from parity_tests.harness.case import Case, Check, Log, Settings
-from parity_tests.harness.inputs import LAYOUTS, Array, Config, brief, dtype_of, same
+from parity_tests.harness.inputs import LAYOUTS, Array, Config, brief, dtype_of, same, stacked
 from parity_tests.harness.refusal import REFUSALS, Refusal, raises, refused, says
 from parity_tests.harness.stand_ins import Place
 
@@ -234,7 +234,7 @@ class OptimizerParity(Case):
             if jittered:
                 _round(optimizer, params, [r[step] for r in rounding])
             steps.append(self._record(optimizer, params))
-        return _stacked(steps)
+        return stacked(steps)
 
     def _record(self, optimizer: Any, params: Sequence[Any]) -> dict[str, Array]:
         found = {}
@@ -547,13 +547,6 @@ def _round(optimizer: Any, params: Sequence[Any], by: Sequence[Array]) -> None:
         ]
         for x in stored:  # torch's tensors share memory with their arrays
             x *= r
-
-
-def _stacked(steps: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
-    """Each label's arrays along a first axis; NaN (or -1) where it was not there yet."""
-    last = {k: x for found in steps for k, x in found.items()}
-    blank = {k: np.full_like(x, np.nan if x.dtype.kind == "f" else -1) for k, x in last.items()}
-    return {k: np.stack([found.get(k, blank[k]) for found in steps]) for k in last}
 
 
 def _equal(a: Any, b: Any) -> bool:

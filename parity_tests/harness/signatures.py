@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from inspect import Parameter, Signature
 from typing import Any
 
@@ -125,3 +125,21 @@ def _number(value: Any) -> bool:
 
 def _text(default: Any) -> str:
     return "required" if default is Parameter.empty else repr(default)
+
+
+def backward_arguments(
+    forward: Callable[..., Any],
+    backward: Callable[..., Any],
+    y: Any,
+    inputs: Sequence[Any],
+    config: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What a backward is handed beside dy, by the names that it asks for.
+
+    `y` or `output` is what the forward returned, the names of the forward's inputs are those inputs
+    (`x` stands for the first), and the rest comes from the configuration.
+    """
+    takes = inspect.signature(forward).parameters
+    known = {"y": y, "output": y, "x": inputs[0], **dict(zip(takes, inputs)), **config}
+    _, *names = inspect.signature(backward).parameters
+    return {name: known[name] for name in names if name in known}
