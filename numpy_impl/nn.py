@@ -18,15 +18,18 @@ from numpy_impl.module import (
 )
 from numpy_impl.normalization.batch_norm import BatchNorm1d, BatchNorm2d
 from numpy_impl.optimization import clipping as utils
-from numpy_impl.regularization.dropout import Dropout
+from numpy_impl.regularization.dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d
 
 __all__ = [
+    "AlphaDropout",
     "BCELoss",
     "BCEWithLogitsLoss",
     "BatchNorm1d",
     "BatchNorm2d",
     "CrossEntropyLoss",
     "Dropout",
+    "Dropout1d",
+    "Dropout2d",
     "Flatten",
     "Identity",
     "L1Loss",

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import Any
 
 import numpy as np
 
 from numpy_impl.initialization.constant import Filled, values_of
-from numpy_impl.initialization.uniform_normal import check_range, draw_into
+from numpy_impl.initialization.uniform_normal import check_range
 from numpy_impl.module import Array
 from numpy_impl.random import Generator, default_generator
 
@@ -51,52 +50,35 @@ def trunc_normal_(
             f"mean {mean} is more than 2 std from [{a}, {b}]: was a range in std meant?",
             stacklevel=2,
         )
-    rng, dtype = generator or default_generator, values.dtype
+    rng = generator or default_generator
     if _below((b - mean) / std) - _below((a - mean) / std) > 0.3:
-        draw_into(values, lambda shape: _redrawn(rng, shape, dtype, mean, std, a, b))
+        _redraw(rng, values, mean, std, a, b)
     else:
-        check_range(a, b, dtype)
-        draw_into(values, lambda shape: _thinned(rng, shape, dtype, mean, std, a, b))
+        check_range(a, b, values.dtype)
+        _thin(rng, values, mean, std, a, b)
     return tensor
 
 
-def _redrawn(
-    rng: Generator,
-    shape: tuple[int, ...],
-    dtype: np.dtype[Any],
-    mean: float,
-    std: float,
-    a: float,
-    b: float,
-) -> Array:
+def _redraw(rng: Generator, x: Array, mean: float, std: float, a: float, b: float) -> None:
+    """A whole array anew, of which the places outside take theirs, until none is left."""
     with np.errstate(over="ignore"):
-        low, high = dtype.type(a), dtype.type(b)
-    x = rng.normal(mean, std, shape, dtype)
+        low, high = x.dtype.type(a), x.dtype.type(b)
+    rng.normal_(x, mean, std)
     while (outside := (x < low) | (x > high)).any():
-        x = np.where(outside, rng.normal(mean, std, shape, dtype), x)
-    return x
+        np.copyto(x, rng.normal_(np.empty_like(x), mean, std), where=outside)
 
 
-def _thinned(
-    rng: Generator,
-    shape: tuple[int, ...],
-    dtype: np.dtype[Any],
-    mean: float,
-    std: float,
-    a: float,
-    b: float,
-) -> Array:
+def _thin(rng: Generator, x: Array, mean: float, std: float, a: float, b: float) -> None:
+    """Candidates for all places and a price for each, until every place has taken one."""
     mode = min(max(mean, a), b)  # where the density is largest on [a, b]
     log_peak = -0.5 * ((mode - mean) / std) ** 2
-    x = np.empty(shape, dtype)
-    pending = np.ones(shape, bool)
+    pending = np.ones(x.shape, bool)
+    candidates, price = np.empty_like(x), np.empty_like(x)
     while pending.any():
-        candidates = rng.uniform(a, b, shape, dtype)
-        x = np.where(pending, candidates, x)
+        np.copyto(x, rng.uniform_(candidates, a, b), where=pending)
         log_share = np.square((candidates - mean) / std) * -0.5 - log_peak
         with np.errstate(divide="ignore"):  # log(0) = -inf accepts
-            pending &= np.log(rng.rand(shape, dtype)) > log_share
-    return x
+            pending &= np.log(rng.uniform_(price)) > log_share
 
 
 def _below(z: float) -> float:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from numpy_impl.initialization.constant import Filled, values_of
-from numpy_impl.module import Array
 from numpy_impl.random import Generator, default_generator
 
 __all__ = ["normal_", "uniform_"]
@@ -30,8 +28,7 @@ def uniform_(
     """
     values = values_of(tensor)
     check_range(a, b, values.dtype)
-    rng = generator or default_generator
-    draw_into(values, lambda shape: rng.uniform(a, b, shape, values.dtype))
+    (generator or default_generator).uniform_(values, a, b)
     return tensor
 
 
@@ -40,7 +37,8 @@ def normal_(
 ) -> Filled:
     """Draw every number from the normal distribution; returns `tensor`.
 
-    Shapes: any. A view that is not contiguous is filled in the order of its memory, as in torch.
+    Shapes: any. A view that is not contiguous is filled in the order of its memory and, as in
+    torch, by other numbers than a contiguous one from the same seed (see `Generator.normal_`).
 
     Raises:
         RuntimeError: std is negative or NaN.
@@ -48,16 +46,8 @@ def normal_(
     values = values_of(tensor)
     if not std >= 0:
         raise RuntimeError(f"normal_ wants std >= 0, got {std}")
-    rng = generator or default_generator
-    draw_into(values, lambda shape: rng.normal(mean, std, shape, values.dtype))
+    (generator or default_generator).normal_(values, mean, std)
     return tensor
-
-
-def draw_into(values: Array, draw: Callable[[tuple[int, ...]], Array]) -> None:
-    """Write what `draw` gives for a shape, the first numbers into the lowest memory."""
-    order = sorted(range(values.ndim), key=lambda axis: -abs(values.strides[axis]))
-    in_memory = values.transpose(order)
-    in_memory[...] = draw(in_memory.shape)
 
 
 def check_range(a: float, b: float, dtype: np.dtype[Any]) -> None:

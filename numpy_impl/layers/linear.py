@@ -50,7 +50,10 @@ class Linear(Module):
         self.in_features, self.out_features = in_features, out_features
         dtype, draw = float_dtype(dtype), (generator or default_generator).uniform
         bound = 1 / math.sqrt(in_features) if in_features else 0.0
-        self.weight = Parameter(draw(-bound, bound, (out_features, in_features), dtype))
+        # The same number by kaiming_uniform_'s way to it, which may round to its neighbour.
+        gain = math.sqrt(2 / (1 + math.sqrt(5) ** 2))
+        reach = math.sqrt(3) * (gain / math.sqrt(in_features)) if in_features else 0.0
+        self.weight = Parameter(draw(-reach, reach, (out_features, in_features), dtype))
         self.bias = Parameter(draw(-bound, bound, (out_features,), dtype)) if bias else None
 
     @np.errstate(all="ignore")  # what overflows becomes inf in silence, as in torch

@@ -98,7 +98,7 @@ class DataLoader:
         for start in range(0, whole, size):
             yield self.dataset[order[start : start + size]]
         if self.shuffle:
-            generator.words(n - 1)  # what the permutation that nobody sees would take
+            generator.skip_randperm(n)  # the one that nobody sees
         if whole < n and not self.drop_last:
             yield self.dataset[order[whole:]]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from numpy_impl.random import Generator
+from numpy_impl.random import Generator, fill
 from parity_tests.harness.inputs import Array
 
 
@@ -19,19 +19,16 @@ class Handed(Generator):
         super().__init__()
         self._next = {kind: _endless(given[kind]) for kind in ("normal", "uniform")}
 
-    def normal(self, mean: float, std: float, shape: Any = (), dtype: Any = np.float32) -> Array:
+    def normal_(self, x: Array, mean: float = 0.0, std: float = 1.0) -> Array:
         """The next normal numbers, times std, plus mean."""
-        x = self._take("normal", shape).astype(dtype)
-        x *= std
-        x += mean
-        return x
+        return fill(x, self._take("normal", (x.size,)).astype(x.dtype) * x.dtype.type(std) + mean)
 
-    def uniform(self, low: float, high: float, shape: Any = (), dtype: Any = np.float32) -> Array:
+    def uniform_(self, x: Array, low: float = 0.0, high: float = 1.0) -> Array:
         """The next uniform numbers, stretched; no wrap at `high`, which is no smooth map."""
-        x = self.rand(shape, dtype)
-        x *= high - low
-        x += low
-        return x
+        unit = self.rand((x.size,), x.dtype)
+        unit *= high - low
+        unit += low
+        return fill(x, unit)
 
     def rand(self, shape: Any = (), dtype: Any = np.float32) -> Array:
         """The next uniform numbers."""

@@ -220,12 +220,10 @@ class InitializerParity(Case):
             given = refusal.inputs or (np.full((3, 2), 9.0),)
             chosen = self.configs[0] if refusal.config is None else refusal.config
             what = f"{chosen} {brief(given)}"
-            before, stands = np.copy(given[0]), default_generator.get_state()["engine"]
+            before, stands = np.copy(given[0]), default_generator.get_state()
             said = _complaint(lambda g=given, c=chosen: type(self).numpy(*g, **c))  # type: ignore[misc]
             log.require(said is not None and says(said, refusal.says), f"{what}: said {said!r}")
-            after = default_generator.get_state()["engine"]
-            unmoved = same(stands["state"]["key"], after["state"]["key"])
-            unmoved &= stands["state"]["pos"] == after["state"]["pos"]
+            unmoved = same(stands, default_generator.get_state())
             log.require(same(given[0], before) and unmoved, f"{what}: something changed")
             if refusal.torch:
                 tensor = torch.from_numpy(np.array(given[0]))

@@ -133,7 +133,7 @@ class TestResidualWithEarlyStopping(TrainingParity):
     """Residual blocks under Adam with amsgrad, ended by early stopping at its best weights."""
 
     numpy, torch = EarlyStopping, torch_impl.regularization.EarlyStopping
-    epochs = 12
+    epochs = 14
     samples = 160
     batch_size = 16
     mistakes = {

@@ -1,4 +1,4 @@
-"""Zero activations at random while training, and the block of an MLP that does so.
+"""Drop activations or whole channels while training, and the block of an MLP that does so.
 
 Srivastava et al. 2014, JMLR 15:1929-1958 (first in Hinton et al. 2012, arXiv:1207.0580). What
 `Dropout` does out of sight:
@@ -11,11 +11,26 @@ Srivastava et al. 2014, JMLR 15:1929-1958 (first in Hinton et al. 2012, arXiv:12
 - The mask comes from the global generator of the input's device, two words a number on a CPU and
   in the order of memory; none is drawn in eval mode, at p = 0 or at p = 1.
 - `inplace=True` overwrites the input, which the layer before must not have kept.
+
+`Dropout1d` and `Dropout2d` (Tompson et al. 2015, arXiv:1411.4280) draw one number a sample and
+channel, in C order whatever the memory format. `Dropout2d` takes three axes for (N, C, L), warns,
+and is to read them as (C, H, W) one day. `AlphaDropout` (Klambauer et al. 2017, arXiv:1706.02515)
+goes with `SELU` and no other activation; autograd keeps its mask times the scale.
 """
 
-from torch.nn import BatchNorm1d, Dropout, Linear, Module, ReLU, Sequential
+from torch.nn import (
+    AlphaDropout,
+    BatchNorm1d,
+    Dropout,
+    Dropout1d,
+    Dropout2d,
+    Linear,
+    Module,
+    ReLU,
+    Sequential,
+)
 
-__all__ = ["Dropout", "dropout_mlp_block"]
+__all__ = ["AlphaDropout", "Dropout", "Dropout1d", "Dropout2d", "dropout_mlp_block"]
 
 
 def dropout_mlp_block(
