@@ -16,6 +16,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from examples.study import command as study
 from parity_tests.harness import discovery, runner, table
 from parity_tests.harness.case import Settings
 from parity_tests.harness.compare.command import add_arguments
@@ -51,9 +52,7 @@ def _parser() -> argparse.ArgumentParser:
         "cannot be written, 130 interrupted.",
     )
     parser.add_argument("--version", action="version", version=f"parity {_version()}")
-    commands = parser.add_subparsers(
-        required=True, metavar="run | list | compare | check | mutants"
-    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
     names: dict[str, Any] = {
         "nargs": "*",
         "metavar": "NAME",
@@ -102,6 +101,14 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="hold both sides to recorded results of torch")
     golden.add_arguments(check)
     check.set_defaults(command=lambda args, suite: golden.run(args))
+
+    pages = commands.add_parser("study", help="build the pages that show both sides")
+    study.add_study_arguments(pages)
+    pages.set_defaults(command=lambda args, suite: study.study(args))
+
+    pair = commands.add_parser("show", help="print a technique's two files side by side")
+    study.add_show_arguments(pair)
+    pair.set_defaults(command=lambda args, suite: study.show(args))
     return parser
 
 

@@ -1,0 +1,1 @@
+"""The site that shows both sides, built from the tested source."""
