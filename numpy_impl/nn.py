@@ -5,6 +5,7 @@ from numpy_impl import initialization as init
 from numpy_impl.layers.activation import LeakyReLU, ReLU, Sigmoid, Tanh
 from numpy_impl.layers.container import ModuleList, Sequential
 from numpy_impl.layers.linear import Flatten, Identity, Linear
+from numpy_impl.layers.recurrent import RNN
 from numpy_impl.layers.softmax import LogSoftmax, Softmax
 from numpy_impl.losses.binary_cross_entropy import BCELoss, BCEWithLogitsLoss
 from numpy_impl.losses.cross_entropy import CrossEntropyLoss
@@ -41,6 +42,7 @@ __all__ = [
     "ModuleList",
     "NLLLoss",
     "Parameter",
+    "RNN",
     "ReLU",
     "Sequential",
     "Sigmoid",

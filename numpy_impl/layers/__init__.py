@@ -3,6 +3,7 @@
 from numpy_impl.layers.activation import LeakyReLU, ReLU, Sigmoid, Tanh, make_activation
 from numpy_impl.layers.container import ModuleList, Sequential
 from numpy_impl.layers.linear import Flatten, Identity, Linear, linear_classifier
+from numpy_impl.layers.recurrent import RNN, RNNClassifier
 from numpy_impl.layers.softmax import LogSoftmax, Softmax, predict_proba
 
 __all__ = [
@@ -12,6 +13,8 @@ __all__ = [
     "Linear",
     "LogSoftmax",
     "ModuleList",
+    "RNN",
+    "RNNClassifier",
     "ReLU",
     "Sequential",
     "Sigmoid",

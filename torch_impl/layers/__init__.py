@@ -3,6 +3,7 @@
 from torch_impl.layers.activation import LeakyReLU, ReLU, Sigmoid, Tanh, make_activation
 from torch_impl.layers.container import ModuleList, Sequential
 from torch_impl.layers.linear import Flatten, Identity, Linear, linear_classifier
+from torch_impl.layers.recurrent import RNN, RNNClassifier
 from torch_impl.layers.softmax import LogSoftmax, Softmax, predict_proba
 
 __all__ = [
@@ -12,6 +13,8 @@ __all__ = [
     "Linear",
     "LogSoftmax",
     "ModuleList",
+    "RNN",
+    "RNNClassifier",
     "ReLU",
     "Sequential",
     "Sigmoid",

@@ -1,0 +1,227 @@
+"""RNN, and the classifier made of it."""
+
+import contextlib
+
+import numpy as np
+import pytest
+import torch
+
+import numpy_impl
+from numpy_impl.layers import recurrent as ours
+from parity_tests.harness import ModuleParity, Refusal, arrays, grid
+from torch_impl.layers import recurrent as theirs
+
+
+class Ours(ours.RNN):
+    """Output and state as one row of numbers, which is what a case compares."""
+
+    def forward(self, x, hx=None):
+        output, state = super().forward(x, hx)
+        joined = np.concatenate([output.ravel(), state.ravel()])
+        self.save_for_backward(joined, output.shape, state.shape)
+        return joined
+
+    def backward(self, doutput, dstate=None):
+        dy, shape, state_shape = self.saved_for_backward(doutput)
+        n = int(np.prod(shape))
+        dx, dhx = super().backward(dy[:n].reshape(shape), dy[n:].reshape(state_shape))
+        return dx if dhx is None else (dx, dhx)
+
+
+class Theirs(theirs.RNN):
+    """The same of torch's."""
+
+    def forward(self, x, hx=None):
+        output, state = super().forward(x, hx)
+        return torch.cat([output.flatten(), state.flatten()])
+
+
+class OneDirection(Ours):
+    """The second direction reads the sequence from its beginning too."""
+
+    def _read(self, x, start, suffix):
+        return super()._read(x[::-1] if suffix.endswith("_reverse") else x, start, suffix)
+
+
+class NoStateGradient(Ours):
+    """The gradient of the state that comes out is forgotten."""
+
+    def backward(self, doutput, dstate=None):
+        dy, shape, _ = self.saved_for_backward(doutput)
+        dx, dhx = ours.RNN.backward(self, dy[: int(np.prod(shape))].reshape(shape))
+        return dx if dhx is None else (dx, dhx)
+
+
+@contextlib.contextmanager
+def swapped(parameter, data):
+    """Other numbers in a parameter for a while."""
+    kept, parameter.data = parameter.data, data
+    yield
+    parameter.data = kept
+
+
+class OneStepBack(Ours):
+    """Nothing comes back through weight_hh: every step is the last one."""
+
+    def _read_back(self, run, dy, dh):
+        weight = self._parameters(run.suffix)[1]
+        with swapped(weight, np.zeros_like(weight.data)):
+            return super()._read_back(run, dy, dh)
+
+
+class NotTransposed(Ours):
+    """Backward multiplies by weight_hh the way forward does; it is square, so no shape tells."""
+
+    def _read_back(self, run, dy, dh):
+        weight = self._parameters(run.suffix)[1]
+        with swapped(weight, weight.data.T):
+            return super()._read_back(run, dy, dh)
+
+
+class OneBias(Ours):
+    """Only bias_ih is added."""
+
+    def _read(self, x, start, suffix):
+        if not self.bias:
+            return super()._read(x, start, suffix)
+        bias = self._parameters(suffix)[3]
+        with swapped(bias, np.zeros_like(bias.data)):
+            return super()._read(x, start, suffix)
+
+
+class DroppedAtTheEnd(Ours):
+    """Dropout on the last layer's output as well."""
+
+    def _turned(self, y, ndim):
+        return super()._turned(self._masked(y, self._mask(y)), ndim)
+
+
+SIZES = {"input_size": [3], "hidden_size": [4]}
+
+
+class TestRNN(ModuleParity):
+    numpy, torch = Ours, Theirs
+    covers = (ours.RNN,)
+    configs = [
+        *grid(**SIZES, nonlinearity=["tanh", "relu"]),
+        *grid(**SIZES, num_layers=[2], dropout=[1.0], bias=[False]),
+        *grid(**SIZES, num_layers=[2], dropout=[0.4], bidirectional=[True]),
+    ]
+    inputs = [
+        *arrays("L N input_size", L=[1], N=[0, 1]),
+        *arrays("L N input_size", L=[5], N=[2]),
+    ]
+    differentiable = 2
+    network = True  # steps follow each other as layers do
+    mistakes = {
+        "both directions read forward": OneDirection,
+        "the state's gradient forgotten": NoStateGradient,
+        "one step back": OneStepBack,
+        "weight_hh not transposed in backward": NotTransposed,
+        "one bias": OneBias,
+        "dropout after the last layer": DroppedAtTheEnd,
+    }
+    config = {"input_size": 3, "hidden_size": 4}
+    refusals = [
+        Refusal({"input_size": 0, "hidden_size": 4}, says="input_size must be greater than zero"),
+        Refusal({"input_size": 3, "hidden_size": 0}, says="hidden_size must be greater"),
+        Refusal({"input_size": 3, "hidden_size": 4.0}, says="hidden_size should be of type int"),
+        Refusal({**config, "num_layers": 0}, says="num_layers must be greater than zero, got 0"),
+        Refusal({**config, "nonlinearity": "sigmoid"}, says="'sigmoid'. Select from 'tanh' or"),
+        Refusal({**config, "dropout": 1.5, "num_layers": 2}, says=r"range \[0, 1\], got 1.5"),
+        Refusal({**config, "bias": 1}, says="bias should be of type bool"),
+        Refusal({**config, "batch_first": 1}, says="batch_first should be of type bool"),
+        Refusal(config, (np.zeros(3),), r"2 or 3 axes, got shape \(3,\)"),
+        Refusal(config, (np.zeros((5, 2, 4)),), r"\(\*, 3\), got \(5, 2, 4\)"),
+        Refusal(config, (np.zeros((0, 2, 3)),), "larger than 0"),
+        Refusal(
+            config, (np.zeros((5, 2, 3)), np.zeros((1, 3, 4))), r"\(1, 2, 4\), got \(1, 3, 4\)"
+        ),
+        Refusal(config, (np.zeros((5, 2, 3)), np.zeros((1, 4))), r"\(1, 2, 4\), got \(1, 4\)"),
+        Refusal(config, (np.zeros((5, 3)), np.zeros((1, 1, 4))), r"\(1, 4\), got \(1, 1, 4\)"),
+        Refusal(
+            config, (np.zeros((5, 2, 3)), np.zeros((1, 2, 4), np.float32)), "hx must be float64"
+        ),
+    ]
+
+    def make_inputs(self, rng, shape, regime, config):
+        layers = config.get("num_layers", 1) * (2 if config.get("bidirectional") else 1)
+        batch = shape[0 if config.get("batch_first") else 1]
+        state = layers, *([batch] if len(shape) == 3 else []), config["hidden_size"]
+        return regime(rng, shape), rng.standard_normal(state)
+
+
+class TestRNNBatchFirst(TestRNN):
+    configs = grid(**SIZES, batch_first=[True], num_layers=[2], bidirectional=[True])
+    inputs = arrays("N L input_size", L=[5], N=[2])
+    mistakes = {}
+    refusals = []
+
+
+class TestRNNWithoutAState(TestRNN):
+    configs = grid(**SIZES, batch_first=[False, True])
+    inputs = [*arrays("L N input_size", L=[5], N=[2])]
+    differentiable = 1
+    mistakes = {}
+    refusals = []
+
+    def make_inputs(self, rng, shape, regime, config):
+        return (regime(rng, shape),)
+
+
+class TestRNNOfOneSequence(TestRNN):
+    configs = grid(**SIZES, batch_first=[True], num_layers=[2])
+    inputs = arrays("L input_size", L=[1, 5])
+    mistakes = {}
+    refusals = []
+
+
+class TestRNNClassifier(ModuleParity):
+    numpy, torch = ours.RNNClassifier, theirs.RNNClassifier
+    configs = grid(**SIZES, num_classes=[2], num_layers=[2], nonlinearity=["relu", "tanh"])
+    inputs = [*arrays("N L input_size", N=[0, 1], L=[1]), *arrays("N L input_size", N=[3], L=[4])]
+    network = True
+
+
+def test_the_same_seed_starts_both_with_the_same_weights():
+    numpy_impl.manual_seed(3)
+    torch.manual_seed(3)
+    mine, other = ours.RNN(3, 4, 2, bidirectional=True), theirs.RNN(3, 4, 2, bidirectional=True)
+    expected = other.state_dict()
+    assert all(np.array_equal(v, expected[k].numpy()) for k, v in mine.state_dict().items())
+
+
+def test_a_sequence_read_in_pieces_gives_what_it_gives_as_a_whole():
+    rnn, x = ours.RNN(3, 4, 2, dtype=np.float64), np.random.default_rng(0).random((6, 2, 3))
+    whole, last = rnn(x)
+    first, state = rnn(x[:4])
+    second, end = rnn(x[4:], state)
+    assert np.array_equal(np.concatenate([first, second]), whole)
+    assert np.array_equal(end, last)
+
+
+def test_a_state_gradient_of_a_wrong_shape_is_refused_and_the_forward_stays():
+    rnn = ours.RNN(3, 4)
+    output, state = rnn(np.zeros((5, 2, 3), np.float32))
+    with pytest.raises(RuntimeError, match=r"shaped like its state, \(1, 2, 4\), got \(2, 4\)"):
+        rnn.backward(np.ones_like(output), state[0])
+    dx, dhx = rnn.backward(np.ones_like(output))
+    assert dx is not None and dx.shape == (5, 2, 3) and dhx is None
+
+
+def test_a_first_layer_spares_the_gradient_of_the_data():
+    model = ours.RNNClassifier(3, 4, 2)
+    model.needs_input_grad = False
+    assert model.backward(np.ones_like(model(np.zeros((2, 5, 3), np.float32)))) is None
+    assert all(p.grad is not None for p in model.parameters())
+
+
+def test_dropout_without_a_layer_after_it_is_warned_of_on_both_sides():
+    for rnn in (ours.RNN, theirs.RNN):
+        with pytest.warns(UserWarning, match="num_layers"):
+            rnn(3, 4, dropout=0.5)
+
+
+def test_the_classifier_starts_with_orthogonal_recurrent_weights():
+    weight = ours.RNNClassifier(3, 8, 2, init_gain=1.5).rnn.state_dict()["weight_hh_l0"]
+    assert np.allclose(weight @ weight.T, 2.25 * np.eye(8), atol=1e-5)
