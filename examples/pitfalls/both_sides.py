@@ -15,7 +15,7 @@ How many steps were held is counted and said.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -83,6 +83,10 @@ class Pair:
     def last(self, label: str, n: int = 1) -> float:
         """The mean of a curve's last n entries; NaN if it broke down before the first."""
         return float(np.mean(self[label][-n:])) if len(self[label]) else float("nan")
+
+    def turned(self) -> Pair:
+        """The same with PyTorch's numbers as ours."""
+        return replace(self, ours=self.theirs, theirs=self.ours)
 
     @property
     def steps(self) -> int:

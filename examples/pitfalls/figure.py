@@ -49,13 +49,15 @@ def colour(found: Found) -> dict[str, str]:
     return {name: next(cures if pair.role == "after" else wrong) for name, pair in found.items()}
 
 
-def curves(axes: Axes, found: Found, label: str, smooth: int = 5) -> None:
-    """A curve of each setting on both sides, each point the mean over `smooth` entries.
+def curves(
+    axes: Axes, found: Found, label: str, smooth: int = 5, only: Found | None = None
+) -> None:
+    """A curve of each setting (of `only` some) on both sides, each point a mean over `smooth`.
 
     Where rounding has grown until no two right programs agree, NumPy's goes on alone, dotted.
     """
     colours = colour(found)
-    for name, pair in found.items():
+    for name, pair in (found if only is None else only).items():
         ours, theirs = (_means(numbers[label], smooth) for numbers in (pair.ours, pair.theirs))
         x = np.arange(1, len(ours) + 1) + (len(pair[label]) - len(ours)) / 2
         n = len(ours) if pair.held == pair.steps else max(pair.held - smooth, 1)

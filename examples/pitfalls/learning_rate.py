@@ -81,7 +81,7 @@ class LearningRate(Pitfall):
         left.axvline(rate_of(test), color="0.3", linewidth=1, linestyle=":")
         left.set(title="range test: loss against rate", xlabel="learning rate", xscale="log")
         left.set(ylim=(0, 5))
-        curves(right, {name: pair for name, pair in found.items() if name != TEST}, LOSS)
+        curves(right, found, LOSS, only={k: pair for k, pair in found.items() if k != TEST})
         right.set(title="loss", xlabel="step", ylim=(0, 5))
 
 

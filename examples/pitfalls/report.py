@@ -11,12 +11,14 @@ WIDTH = 100
 
 
 def report(pitfall: Pitfall, found: Found) -> tuple[bool, str]:
-    """Whether the effect is there and the sides agree, and the text that says so."""
+    """Whether the effect is there on both sides and they agree, and the text that says so."""
     claims = pitfall.claims(found)
-    effect = all(claim.holds for claim in claims)
+    others = pitfall.claims({name: pair.turned() for name, pair in found.items()})
+    effect = all(claim.holds for claim in [*claims, *others])
     lines = [f"{pitfall.name.upper().replace('-', ' ')}: {pitfall.title}", ""]
     lines += [*_table(pitfall, found), ""]
     lines += [f"  {'shown' if c.holds else 'NOT SHOWN'}: {c}" for c in claims]
+    lines += [f"  NOT SHOWN by PyTorch: {c}" for c in others if not c.holds]
     lines += [] if effect else ["  the effect is NOT there: see the numbers above"]
     apart = [f"{p.name}: {d}" for p in found.values() for d in p.disagreements]
     if apart:
