@@ -18,7 +18,8 @@ import torch
 from markupsafe import Markup
 from tqdm import tqdm
 
-from examples.study import docs, figures, notebooks
+from examples.road.stages import stages
+from examples.study import code, docs, figures, notebooks
 from examples.study.conventions import CONVENTIONS
 from examples.study.source import ROOT
 from examples.study.technique import COLUMNS, Technique, gather
@@ -42,6 +43,7 @@ PAGES = (
     ("index.html", "Techniques"),
     ("conventions.html", "Conventions"),
     ("mistakes.html", "Mistakes"),
+    ("road.html", "The road"),
     ("examples.html", "Examples"),
 )
 
@@ -166,7 +168,6 @@ def _write(folder: Path, found: list[Technique], report: Mapping[str, Any] | Non
         "verdict": (report or {}).get("sentence", "No parity run was at hand."),
         "torch_version": torch.__version__,
         "measured_columns": [f"{kind}, {dtype}" for dtype, kind in COLUMNS],
-        "has_road": False,
     }
     chapters = [
         Chapter(name, CHAPTERS.get(name, (name.title(), "")), list(group))
@@ -182,6 +183,7 @@ def _write(folder: Path, found: list[Technique], report: Mapping[str, Any] | Non
             "count": sum(len(f) for c in chapters for _, _, f in c.mistakes),
         },
         "examples.html": {"examples": examples},
+        "road.html": {"stages": list(_road(folder))},
     }
     for name, values in plain.items():
         text = env.get_template(name).render(root="", here=name, **values)
@@ -212,10 +214,31 @@ def _index(found: list[Technique]) -> Iterator[dict[str, str]]:
                 says = f"A mistake in {case}. {m['effect']}"
                 href = f"{t.href}#mistakes"
                 yield {"title": m["name"], "says": says, "words": m["who"], "href": href}
+    for stage in stages():
+        href = f"road.html#{stage.path.stem}"
+        yield {"title": stage.title, "says": stage.says, "words": "road move", "href": href}
     for c in CONVENTIONS:
         says = " ".join(f"{who}: {text}" for who, text in c.sides)
         href = f"conventions.html#{c.slug}"
         yield {"title": c.what, "says": says, "words": c.translate, "href": href}
+
+
+def _road(folder: Path) -> Iterator[dict[str, Any]]:
+    """The stages, what each says, what it changes in the one before, and it as a notebook."""
+    before = None
+    for stage in stages():
+        notebook = f"notebooks/{stage.path.stem}.ipynb"
+        notebooks.write(stage.path, folder / notebook)
+        yield {
+            "title": stage.title,
+            "anchor": stage.path.stem,
+            "says": docs.html(stage.says),
+            "path": str(stage.path.relative_to(ROOT)),
+            "notebook": notebook,
+            "diff": code.diff(stage.changes(before)) if before and before.number else "",
+            "code": code.block(stage.text),
+        }
+        before = stage
 
 
 def _examples(folder: Path) -> Iterator[dict[str, Any]]:

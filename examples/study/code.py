@@ -7,7 +7,7 @@ import io
 import keyword
 import re
 import tokenize
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from html import escape
 from typing import Any
 
@@ -30,6 +30,17 @@ PLAIN = frozenset(keyword.kwlist) | frozenset(dir(builtins)) | {"self", "np", "t
 def block(source: str, shared: Collection[str] = ()) -> Markup:
     """A piece of source; names in `shared` become marks that light up together."""
     return Markup(f'<pre class="code" tabindex="0"><code>{highlight(source, shared)}</code></pre>')
+
+
+def diff(lines: Sequence[str]) -> Markup:
+    """A unified diff, what went and what came marked by a sign and a colour."""
+    kinds = {"+": "add", "-": "del", "@": "c"}
+    found = []
+    for line in lines:
+        css, text = kinds.get(line[:1], ""), escape(line, quote=False)
+        found.append(f'<span class="{css}">{text}</span>' if css else text)
+    inner = "\n".join(found)
+    return Markup(f'<pre class="code diff" tabindex="0"><code>{inner}</code></pre>')
 
 
 def highlight(source: str, shared: Collection[str] = ()) -> str:
