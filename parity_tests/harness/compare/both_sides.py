@@ -33,6 +33,7 @@ def fit_cotangents(
     """A backward that is handed no gradient starts from 1, so torch must, too."""
     first = trials[0]
     ran = code.run(first.given, first.mode, first.seed, first.set_buffers)
+    code.first = ran
     if ran.problems and ran.problems[0][0] == "forward" and code.is_function:
         ran = _try_transposed(code, first, ran, result)
     code.activations = layers.activations(ran.raw, first, reference)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -10,11 +11,17 @@ from parity_tests.harness.compare.cause import Cause
 from parity_tests.harness.compare.explain import Comparison
 from parity_tests.harness.compare.locate import Gap, order
 from parity_tests.harness.compare.own_code import OwnCode
+from parity_tests.harness.compare.own_names import Ran
+from parity_tests.harness.compare.reference import Reference
 from parity_tests.harness.compare.trials import Trial
 from parity_tests.harness.inputs import LAYOUTS
 
+Array = np.ndarray[Any, np.dtype[Any]]
 
-def check_contract(code: OwnCode, trials: Sequence[Trial], result: Comparison) -> None:
+
+def check_contract(
+    code: OwnCode, reference: Reference, trials: Sequence[Trial], result: Comparison
+) -> None:
     """Inputs left alone, layouts, dtypes, repeated calls: what holds for any program."""
     first = trials[0]
     found: list[tuple[str, str]] = []
@@ -33,18 +40,18 @@ def check_contract(code: OwnCode, trials: Sequence[Trial], result: Comparison) -
                     found.append(
                         ("contract dtype", f"{label} is {ours.dtype} for {expected.__name__} input")
                     )
-        if not found:
-            found += _layouts(code, first)
-        again = _again(code, first)
+        again = _kept(code, first) or _drawn(code, reference, first) or _again(code, first)
         if again:
             found.append(("contract repeat", again))
+        if not found:
+            found += _layouts(code, first)
     gaps: list[Gap] = []
     for label, text in found:
         if not any(g.label == label for g in gaps):
             gaps.append(Gap(label, first.name, text))
             result.causes.insert(len(gaps) - 1, Cause(label, text, "contract", 0.0, (label,)))
     result.gaps = gaps + result.gaps
-    result.gaps.sort(key=lambda g: order(g.label)[0] if g.label.startswith("contract") else 1)
+    result.gaps.sort(key=lambda g: order(g.label) > order("contract"))
 
 
 def _layouts(code: OwnCode, trial: Trial) -> list[tuple[str, str]]:
@@ -77,6 +84,53 @@ def _layouts(code: OwnCode, trial: Trial) -> list[tuple[str, str]]:
                 )
                 break
     return found[:1]
+
+
+def _kept(code: OwnCode, trial: Trial) -> str:
+    """Whether the first numbers give something else now that others have been through."""
+    again = code.run(trial.given, trial.mode, trial.seed, trial.set_buffers, True, trial.warm)
+    for earlier in (code.first.found, trial.user.found):
+        for label, before in earlier.items():
+            now = again.found.get(label)
+            if now is not None and label.startswith(("forward", "gradient")):
+                if earlier is code.first.found and not label.startswith("forward"):
+                    continue  # what goes back was chosen only after the first call
+                if now.shape != before.shape or not _alike(now, before):
+                    what = "function" if code.is_function else "new object"
+                    return (
+                        f"{label} changes when the same numbers come again, to a {what}, after "
+                        "others: something is kept between calls (a global, a class attribute, a "
+                        "default argument, a cache that is not renewed)"
+                    )
+    return ""
+
+
+def _drawn(code: OwnCode, reference: Reference, trial: Trial) -> str:
+    """Whether the forward draws random numbers where torch draws none."""
+    if "mask" in trial.given:
+        return ""
+
+    def ours(seed: int) -> Ran:
+        instance = code.fresh(trial.seed)
+        return code.run(trial.given, trial.mode, seed, trial.set_buffers, False, (), instance)
+
+    one, two = (ours(seed).found.get("forward output") for seed in (1, 2))
+    if one is None or two is None or one.shape == two.shape and _alike(one, two):
+        return ""
+    a, b = (
+        reference.run(trial.given, trial.mode, seed, trial.set_buffers, backward=False)
+        for seed in (1, 2)
+    )
+    if not _alike(a["forward output"], b["forward output"]):
+        return ""
+    return (
+        "forward draws random numbers: from another seed of np.random the same input gives "
+        "another output, and torch's does not"
+    )
+
+
+def _alike(a: Array, b: Array) -> bool:
+    return bool(np.array_equal(a, b, equal_nan=np.asarray(a).dtype.kind == "f"))
 
 
 def _again(code: OwnCode, trial: Trial) -> str:

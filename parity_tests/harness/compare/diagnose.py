@@ -17,11 +17,13 @@ from typing import Any
 
 import numpy as np
 
+from parity_tests.harness.compare import batch_suspects, norm_suspects
 from parity_tests.harness.compare import suspects as suspicion
 from parity_tests.harness.compare.cause import Cause, Diagnosis
 from parity_tests.harness.compare.context import sample, sizes
 from parity_tests.harness.compare.declared import declared, stand_in
 from parity_tests.harness.compare.evidence import by_probes, by_size, own_gradients, what_is_seen
+from parity_tests.harness.compare.explain import IN_FULL
 from parity_tests.harness.compare.fits import fits
 from parity_tests.harness.compare.locate import AFTER, order
 from parity_tests.harness.compare.own_code import OwnCode
@@ -115,6 +117,9 @@ def _diagnose(
         *declared(reference, code.inputs),
         *_extra(code, reference, extra or {}),
         *suspicion.generic(reference, decisive[0]),
+        *norm_suspects.norms(reference, decisive[0]),
+        *batch_suspects.samples(reference, decisive[0]),
+        *batch_suspects.scores(reference),
     ]
     base: dict[int, Mapping[str, Array]] = {}
     left = list(failing)
@@ -242,6 +247,8 @@ def _diagnose(
                 )
             else:
                 result.unexplained.append(label)
+                if len(result.unexplained) > IN_FULL:
+                    continue
                 result.evidence += [
                     f"{label}: {line}"
                     for line in what_is_seen(

@@ -32,6 +32,7 @@ from parity_tests.harness.compare.explain import Comparison
 from parity_tests.harness.compare.locate import Gap
 from parity_tests.harness.compare.mapping import Uncomparable, connect
 from parity_tests.harness.compare.own_code import OwnCode
+from parity_tests.harness.compare.probes import turned
 from parity_tests.harness.compare.reference import Reference
 from parity_tests.harness.compare.schedule import compare_scheduler
 from parity_tests.harness.compare.trajectory import compare_optimizer
@@ -227,7 +228,12 @@ def _compare_layer(
             result.notes.append(f"not compared, torch raised: {trial.name}: {error}")
             trials.remove(trial)
     collect(code, reference, trials, pairs, result)
-    check_contract(code, trials, result)
+    check_contract(code, reference, trials, result)
+    if any(g.label == "contract forward" for g in result.gaps):
+        told = turned(code, trials[0])
+        if told:
+            at = next(i for i, c in enumerate(result.causes) if c.label == "contract forward")
+            result.causes[at] = replace(result.causes[at], text=told)
     if any(t.failed for t in trials) and not _by_layer(
         code, reference, trials, pairs, result, seed
     ):
@@ -261,6 +267,7 @@ def _connect(
     slots = code.slots(keys)
     found = connect(slots, keys, params, counters)
     code.links = found.links
+    found.only_torch = _tie_the_last(code, reference, found.only_torch, result)
     code.buffers = frozenset(buffers)
     result.notes += found.notes
     zeroed = set()
@@ -286,7 +293,7 @@ def _connect(
             )
     if found.only_numpy and keys:
         result.notes.append(f"not mapped to anything of torch's: {', '.join(found.only_numpy)}")
-    tied = {link.slot for link in found.links}
+    tied = {link.slot for link in code.links}
     wanting = [p.name for p in code.extra if p.default is p.empty and p.name not in tied]
     if code.is_function and wanting:
         raise Uncomparable(
@@ -294,6 +301,20 @@ def _connect(
             f"or forward_kwargs={{...}}"
         )
     return {link.key for link in found.links if link.scalar}, zeroed
+
+
+def _tie_the_last(
+    code: OwnCode, reference: Reference, left: list[str], result: Comparison
+) -> list[str]:
+    """One argument that a function still wants is the one parameter that torch still has."""
+    linked = {link.slot for link in code.links}
+    free = [p.name for p in code.extra if p.default is p.empty and p.name not in linked]
+    if not code.is_function or len(free) != 1 or left not in ([k] for k in reference.parameters):
+        return left
+    keys = {left[0]: reference.state[left[0]].shape}
+    code.links = [*code.links, *connect({free[0]: None}, keys, {free[0]: left[0]}, []).links]
+    result.notes.append(f"{free[0]} is taken to be {left[0]}: there is no other for either")
+    return []
 
 
 def _mode_matters(reference: Reference) -> bool:
@@ -319,6 +340,12 @@ def _by_layer(
     """Compare each sub-layer that introduced a difference with its own counterpart."""
     if not pairs:
         return False
+    told = layers.out_of_order(trials[0], pairs)
+    if told and not any(one.origin == "introduced here" for one in result.gaps):
+        labels = tuple(g.label for g in result.gaps if not g.label.startswith("contract"))
+        if labels:
+            result.causes.insert(0, Cause(labels[0], told, "probe", 0.0, labels))
+            return True
     known = declared_only(code, reference, trials)
     if known is not None:
         suspect, residual = known

@@ -11,7 +11,14 @@ import numpy as np
 from parity_tests.harness.compare.cause import Cause, Diagnosis
 from parity_tests.harness.compare.context import sample
 from parity_tests.harness.compare.own_code import OwnCode
-from parity_tests.harness.compare.probes import narrowed, own_slopes, unstable, updates_early
+from parity_tests.harness.compare.probes import (
+    narrowed,
+    own_slopes,
+    reshaped,
+    unstable,
+    updates_early,
+    wide_agrees,
+)
 from parity_tests.harness.compare.reference import Reference
 from parity_tests.harness.compare.sample import Fit, Sample
 from parity_tests.harness.compare.trials import Trial
@@ -31,6 +38,9 @@ def by_probes(
     if first.startswith("gradient input") and updates_early(code, trial, first):
         text = "backward updates the parameters before it uses them for the gradient of the input"
         result.causes.append(Cause(first, text, "probe", 0.0, (first,)))
+        return left[1:]
+    if first.startswith("forward") and (told := reshaped(code, trial, first)):
+        result.causes.append(Cause(first, told, "probe", 0.0, (first,)))
         return left[1:]
     small = Sample(trial.user.found[first], trial.reference[first], trial.allowed.get(first, 0.0))
     apart = small.residual(small.reference)
@@ -70,13 +80,7 @@ def by_size(
             default=0.0,
         )
         if _overflows(shown, label):
-            text = (
-                "yours is NaN or infinite where the reference is finite, on "
-                "large inputs only (right up "
-                f"to |x| = {fine:.3g}, not at {_largest(shown):.3g}): an exp, "
-                f"a power or a quotient "
-                "overflows, or a probability becomes 0 before its logarithm"
-            )
+            text = _not_finite(shown, label, fine)
         elif (share := unstable(code, trial, label)) > 0.1:
             text = (
                 "yours loses digits on these inputs: moving them by one unit "
@@ -84,6 +88,12 @@ def by_size(
                 f"your own result by {share:.1g} of the difference, so a "
                 f"difference of large numbers "
                 "cancels (a variance as <x^2> - <x>^2, a logarithm of a sum, ...)"
+            )
+        elif wide_agrees(code, trial, label):
+            text = (
+                "yours loses digits on these inputs: in extended precision the same code agrees, "
+                "so something cancels on the way (exp(x) - 1 for expm1(x), log(1 + x) for "
+                "log1p(x), 1 - y, ...)"
             )
         else:
             rest.append(label)
@@ -95,6 +105,27 @@ def by_size(
         else:
             result.causes.append(Cause(label, text, "probe", 0.0, (label,)))
     return rest
+
+
+def _not_finite(trial: Trial, label: str, fine: float) -> str:
+    """Where NaN and infinity came from: zeros, negative numbers, or large ones."""
+    text = "yours is NaN or infinite where the reference is finite"
+    ours, wanted = trial.user.found[label], trial.reference[label]
+    bad = ~np.isfinite(ours) & np.isfinite(wanted)
+    for name, x in trial.given.items():
+        if not name.startswith("input") or x.dtype.kind != "f" or x.shape != bad.shape:
+            continue
+        if np.all(x[bad] == 0):
+            return f"{text}, where {name} is exactly 0: a quotient 0/0 or 1/0, or a logarithm of 0"
+        if np.all(x[bad] < 0) and np.all(bad[x < 0]):
+            return f"{text}, where {name} is negative: a logarithm, a root or a power of it"
+    if _largest(trial) > fine:
+        return (
+            f"{text}, on large inputs only (right up to |x| = {fine:.3g}, not at "
+            f"{_largest(trial):.3g}): an exp, a power or a quotient overflows, or a probability "
+            "becomes 0 before its logarithm"
+        )
+    return f"{text}, on {trial.regime} numbers: a quotient 0/0, or a logarithm or root out of range"
 
 
 def _overflows(trial: Trial, label: str) -> bool:
@@ -149,7 +180,8 @@ def what_is_seen(
 ) -> list[str]:
     """What can be said of a difference that nothing explains."""
     lines = [f.text for f in others if f.exact and not f.complete][:2]
-    if near[1] and near[0] < NEAR:
+    numbers = max((t.user.found[label].size for t in plain if label in t.user.found), default=0)
+    if near[1] and near[0] < NEAR and numbers > 1:  # one number is always met by one
         lines.append(f"nearest guess: {near[1]} (leaves {near[0]:.2g} of the value)")
     for t in plain[:1]:
         if label not in t.user.found:

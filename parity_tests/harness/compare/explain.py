@@ -13,6 +13,8 @@ from parity_tests.harness.compare.locate import Gap
 
 UNKNOWN = "unknown"
 WIDTH = 100
+IN_FULL = 2
+"""How many later disagreements are measured out; the others are named."""
 
 
 @dataclass
@@ -118,10 +120,16 @@ class Comparison:
         if self.compact and any(len(c.explains) > 1 for c in self.causes):
             others = []
         if self.compact and others:
-            lines.append(f"  later : {self._list([g.label for g in others], 8)}")
+            names = [g.label for g in others]
+            if len(self.gaps) == self.trials:
+                names = [f"all other runs, from {names[0].split(': ')[-1]} on or later"]
+            lines.append(f"  later : {self._list(names, 8)}")
             others = []
-        for g in [g for g in others if g.label not in self.passed_on][:6]:
+        others = [g for g in others if g.label not in self.passed_on]
+        for g in others[:IN_FULL]:
             lines.append(f"  later : {g.label}{f', {g.origin}' if g.origin else ''}: {g.what()}")
+        if others[IN_FULL:]:
+            lines.append(f"  later : {self._list([g.label for g in others[IN_FULL:]], 8)}")
         lines += [f"  seen  : {line}" for line in dict.fromkeys(self.evidence)]
         return lines
 

@@ -13,6 +13,7 @@ from parity_tests.harness.compare.sample import (
     Fit,
     Sample,
     alike,
+    decimals,
     finite_in,
     judge,
     number_text,
@@ -56,7 +57,10 @@ def factor(samples: Sequence[Sample]) -> Fit | None:
         return judge("sign", "yours has the opposite sign: -1 * reference", samples, predicted, 0)
     if text is None:
         if judged.exact and all(s.user.size > 2 for s in used):
-            shown = ", ".join(f"{v:.7g}" for v in values)
+            shown = ", ".join(
+                f"{v:.7g}" + (f" (N = {s.sizes['N']:g})" if "N" in s.sizes else "")
+                for v, s in zip(values, used)
+            )
             return judge(
                 "factor",
                 f"yours = c * reference with another c for each draw: {shown}",
@@ -176,6 +180,13 @@ def rounded(samples: Sequence[Sample]) -> Fit | None:
         half &= bool(np.array_equal(s.user[ok], s.user[ok].astype(np.float16).astype(np.float64)))
     if total < 4 or not worst:
         return None
+    places = {decimals(s.user) for s in samples}
+    k = places.pop() if len(places) == 1 else None
+    if k is not None:
+        half_a_unit = 0.5 * 10.0**-k * (1 + 1e-9)
+        if all(np.all(np.abs(s.user - s.reference) <= half_a_unit + s.allowed) for s in samples):
+            text = f"yours is the reference rounded to {k} decimals"
+            return Fit("rounding", text, 0.0, worst)
     for name, holds, eps in (("float16", half, 1e-3), ("float32", single, 1.2e-7)):
         if holds and worst < 1e3 * eps:
             return Fit(

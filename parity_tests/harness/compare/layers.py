@@ -137,6 +137,25 @@ def activations(raw: Any, trial: Trial, reference: Reference) -> list[str]:
     return groups[:-1] if len(groups) == len(raw) - 1 else []
 
 
+def out_of_order(trial: Trial, pairs: Mapping[str, str]) -> str:
+    """Whether the sub-layers are called in another order than torch's, or some never."""
+
+    def called(found: Mapping[str, Array]) -> list[str]:
+        heard = [k.removeprefix("tap ") for k in found if k.startswith("tap ")]
+        return [path for path in heard if path in names]
+
+    names = {path: name for name, path in pairs.items()}
+    mine, theirs = called(trial.user.found), called(trial.reference)
+    if not mine or not theirs or mine == theirs:
+        return ""
+    never = [names[path] for path in theirs if path not in mine]
+    said = f"yours never calls {', '.join(never)}" if never else ""
+    if mine != [path for path in theirs if path in mine]:
+        order = ", ".join(names[path] for path in mine)
+        said += f"{'; it' if said else 'yours'} goes through {order}"
+    return f"{said}; torch goes through {', '.join(theirs)}" if said else ""
+
+
 def origins(
     code: OwnCode, trials: Sequence[Trial], pairs: Mapping[str, str], labels: Sequence[str]
 ) -> dict[str, str]:

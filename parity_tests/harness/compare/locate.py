@@ -72,6 +72,7 @@ def order(label: str) -> tuple[int, int]:
         "activation",
         "forward",
         "loss",
+        "contract backward",
         "tap gradient",
         "gradient input",
         "gradient",

@@ -7,6 +7,7 @@ gamma ...), and where gradients are kept is looked for where people keep them.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import inspect
 import sys
@@ -250,6 +251,9 @@ class OwnCode:
             if want_backward and self.has_backward and parts:
                 go_back(self, ran, instance, given, kept, raw, cache)
             self._read_state(ran, instance)
+            for x, old in zip(inputs, kept):
+                if not _same(x, old):  # the next run is to start from what was handed in
+                    x[...] = old
         return ran
 
     def _set(self, instance: Any, given: Mapping[str, Array], set_buffers: bool) -> None:
@@ -285,6 +289,8 @@ class OwnCode:
         set_mode(instance, mode)
         return self._forward(instance)(*inputs, **kwargs)
 
+    first = Ran()
+    """What the very first call gave, before anything could be kept from another."""
     _takes: list[inspect.Parameter] | None = None
     takes_cotangent = True
     rated = False
@@ -327,6 +333,9 @@ def outputs_of(raw: Any) -> list[Any]:
     if isinstance(raw, np.ndarray | np.generic | float | int):
         return [raw]
     if isinstance(raw, list):
+        if raw and not _holds_arrays(raw):
+            with contextlib.suppress(ValueError, TypeError):
+                return [np.asarray(raw, dtype=float)]
         return outputs_of(raw[-1]) if raw else []
     if isinstance(raw, tuple):
         found: list[Any] = []
@@ -345,6 +354,11 @@ def outputs_of(raw: Any) -> list[Any]:
     if isinstance(getattr(raw, "data", None), np.ndarray):
         return [raw.data]
     return []
+
+
+def _holds_arrays(raw: Any) -> bool:
+    """Whether there is an array anywhere in a nest of lists."""
+    return isinstance(raw, np.ndarray) or isinstance(raw, list) and any(map(_holds_arrays, raw))
 
 
 def taps_of(raw: Any) -> list[Array]:

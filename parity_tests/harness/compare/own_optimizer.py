@@ -7,6 +7,7 @@ weights (alone, or before the state it wants back).
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import inspect
 import warnings
@@ -87,6 +88,22 @@ def translate(kwargs: Mapping[str, Any], takes: Sequence[str], name: str) -> dic
     return found
 
 
+def named_arguments(target: Any) -> list[str]:
+    """The arguments of a class or function by name; behind *args and **kwargs, its bases'."""
+    found: list[str] = []
+    for kind in getattr(target, "__mro__", (target,)):
+        if inspect.isclass(kind) and "__init__" not in vars(kind):
+            continue
+        takes = inspect.signature(kind).parameters.values()
+        found = [*(p.name for p in takes if p.kind not in ANY), *found]
+        if not any(p.kind in ANY for p in takes):
+            break
+    return list(dict.fromkeys(found))
+
+
+ANY = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
+
+
 class OwnOptimizer:
     """A NumPy optimizer: `run(scenario)` gives the parameters after every step."""
 
@@ -98,7 +115,7 @@ class OwnOptimizer:
         self.is_function = inspect.isroutine(mine) or hasattr(mine, "keywords")
         self.name = getattr(mine, "__name__", None) or type(mine).__name__
         target = mine if self.is_class or self.is_function else None
-        takes = list(inspect.signature(target).parameters) if target else []
+        takes = named_arguments(target) if target else []
         self.kwargs = translate(kwargs, takes, self.name) if target else {}
         self.holds = self.is_class and bool(takes) and takes[0] in PARAMS
         if self.holds:
@@ -114,6 +131,15 @@ class OwnOptimizer:
             and any(k in takes for k in RATE_NAMES)
             or (not self.is_function and self._rate_holder(sample) is not None)
         )
+        self.skips = self.form != "given"
+        if not self.skips:
+            notes.append(
+                "'a missing gradient' not tried: yours is handed all gradients in one list"
+            )
+        if self.form == "function":
+            notes += [
+                f"{name} starts as zeros" for name in self._states(self.mine) if name in STATES
+            ]
         if self.form == "one":
             notes.append("one instance for each parameter: yours has no name to tell them apart")
 
@@ -144,6 +170,12 @@ class OwnOptimizer:
         if any(p.name in KEYS for p in takes):
             return "keyed"
         w, g = np.array([1.0, -2.0]), np.array([0.3, 0.7])
+        if self.holds and len(wanted) == 1 and is_gradient_name(wanted[0].name):
+            with contextlib.suppress(Exception):
+                held = [w.copy()]
+                self._go(self._make(held), [g], held)
+                if held[0].shape == w.shape and not np.array_equal(held[0], w):
+                    return "given"
         for form, params, grads in (
             ("one", w.copy(), g),
             ("dict", {"p0": w.copy()}, {"p0": g}),
@@ -165,6 +197,24 @@ class OwnOptimizer:
             f"update(weights, gradients, key), "
             "nor one that takes arrays, dicts or lists of parameters and gradients"
         )
+
+    def _go(self, instance: Any, grads: list[Array], held: list[Array]) -> list[Array]:
+        """A step of one that was given its arrays when it was made, in place or returned."""
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            returned = getattr(instance, self.method)(grads)
+        if isinstance(returned, list) and len(returned) == len(held):
+            held[:] = returned
+        for name in (*PARAMS, "p", "ps"):
+            kept = getattr(instance, name, None)
+            if isinstance(kept, list) and len(kept) == len(held):
+                held[:] = kept
+        return held
+
+    def _states(self, function: Any) -> list[str]:
+        """What a function wants back from call to call and has no default for."""
+        wanted = [p for p in self._takes(function) if p.default is p.empty]
+        return [p.name for p in wanted[2:] if p.name != "t"]
 
     def _takes(self, instance: Any) -> list[inspect.Parameter]:
         function = instance if self.is_function else getattr(instance, self.method)
@@ -215,7 +265,7 @@ class OwnOptimizer:
         if self.form == "one":
             instances = [self._make(boxes[i : i + 1]) for i in range(len(params))]
         else:
-            instances = [self._make(boxes)]
+            instances = [self._make(params if self.form == "given" else boxes)]
         for t, grads in enumerate(scenario.grads, 1):
             if t in scenario.rates:
                 for instance in instances:
@@ -235,6 +285,8 @@ class OwnOptimizer:
                     box.grad = None if g is None else g.copy()
                 getattr(instances[0], self.method)()
                 params = [box.data for box in boxes]
+            elif self.form == "given":
+                params = self._go(instances[0], [np.array(g) for g in grads], params)
             elif self.form in ("dict", "list"):
                 self._step_together(instances[0], params, grads)
             else:
@@ -284,6 +336,8 @@ class OwnOptimizer:
         held = next((p.name for p in takes if p.name in STATES), None)
         if held and state is not None:
             kwargs[held] = state
+        for name in self._states(self.mine):
+            kwargs.setdefault(name, np.zeros_like(w) if state is None else state)
         if any(p.name == "t" and p.name not in kwargs for p in takes):
             kwargs["t"] = t
         returned = self.mine(w, g, **kwargs)

@@ -10,6 +10,7 @@ import numpy as np
 from parity_tests.harness.compare.locate import Nearby
 from parity_tests.harness.compare.own_code import OwnCode
 from parity_tests.harness.compare.reference import Reference
+from parity_tests.harness.compare.sample import decimals
 from parity_tests.harness.compare.trials import Trial
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -117,6 +118,8 @@ def narrowed(code: OwnCode, reference: Reference, trial: Trial) -> list[str]:
     found = []
     mine = code.run(trial.given, trial.mode, trial.seed, trial.set_buffers, False, trial.warm).found
     theirs = trial.reference.get("forward output")
+    if decimals(mine["forward output"]) is not None:
+        return []  # it is the output that is rounded
     for key, x in trial.given.items():
         if not key.startswith(("input", "state")) or x.dtype != np.float64 or not x.size:
             continue
@@ -172,6 +175,61 @@ def unstable(code: OwnCode, trial: Trial, label: str) -> float:
         moved = np.maximum(moved, np.abs(other - mine))
     bottom = float(np.sqrt(np.nanmean(distance**2)))
     return float(np.sqrt(np.nanmean(moved**2))) / bottom if bottom else 0.0
+
+
+def reshaped(code: OwnCode, trial: Trial, label: str) -> str:
+    """Whether the code is right once an input has the shape of another: what broadcasting hid."""
+    inputs = {k: x for k, x in trial.given.items() if k.startswith("input")}
+    wanted = trial.reference[label]
+    for key, x in inputs.items():
+        for other, like in inputs.items():
+            if x.ndim >= like.ndim or x.size != like.size or x.dtype.kind != "f":
+                continue
+            given = {**trial.given, key: x.reshape(like.shape)}
+            y = code.run(given, trial.mode, trial.seed, trial.set_buffers, False).found.get(label)
+            if y is not None and y.shape == wanted.shape:
+                if np.all(np.abs(y - wanted) <= 4 * trial.allowed.get(label, 0.0)):
+                    wide = np.broadcast_shapes(x.shape, like.shape)
+                    return (
+                        f"yours broadcasts {other} {like.shape} with {key} {x.shape} to {wide}, "
+                        f"every one with every other; with {key} as {like.shape} it agrees"
+                    )
+    return ""
+
+
+def turned(code: OwnCode, trial: Trial) -> str:
+    """Whether the code is right for inputs with features first, where torch has them last."""
+    given = {
+        k: x.T.copy() if k.startswith("input") and x.ndim == 2 else x
+        for k, x in trial.given.items()
+    }
+    ran = code.run(given, trial.mode, trial.seed, trial.set_buffers, False)
+    y, wanted = ran.found.get("forward output"), trial.reference.get("forward output")
+    if y is None or wanted is None or wanted.ndim != 2 or y.T.shape != wanted.shape:
+        return ""
+    scale = float(np.max(np.abs(wanted), initial=0.0))
+    if not np.all(np.abs(y.T - wanted) <= 1e-12 * scale):
+        return ""
+    return (
+        "yours has features first and samples last, torch has samples first: with the input "
+        "transposed and the output transposed back it agrees. Hand over x.T and take y.T to "
+        "compare its gradients too"
+    )
+
+
+def wide_agrees(code: OwnCode, trial: Trial, label: str) -> bool:
+    """Whether the user's code is right in extended precision, so that only rounding parts it."""
+    if np.finfo(np.longdouble).eps >= np.finfo(np.float64).eps or trial.warm:
+        return False
+    given = {
+        k: x.astype(np.longdouble) if x.dtype == np.float64 else x for k, x in trial.given.items()
+    }
+    ran = code.run(given, trial.mode, trial.seed, trial.set_buffers, True)
+    y, wanted = ran.found.get(label), trial.reference[label]
+    if y is None or y.dtype != np.longdouble or y.shape != wanted.shape:
+        return False
+    limit = max(trial.allowed.get(label, 0.0), float(np.finfo(np.float64).tiny))
+    return bool(np.all(np.abs(y - wanted) <= limit))
 
 
 def _moved(

@@ -39,6 +39,8 @@ class Change:
     cotangent: Callable[[torch.Tensor], torch.Tensor] | None = None
     mode: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
+    forward: Callable[[torch.nn.Module, Tensors], torch.Tensor] | None = None
+    """What stands in for the module's own forward."""
 
     def __or__(self, other: Change) -> Change:
         def then(f: Any, g: Any) -> Any:
@@ -55,6 +57,7 @@ class Change:
             then(self.cotangent, other.cotangent),
             other.mode or self.mode,
             {**self.options, **other.options},
+            other.forward or self.forward,
         )
 
 
@@ -257,7 +260,7 @@ class Reference:
         hooks = _listen(module, taps, seen)
         inputs, leaves = self._inputs(given, change)
         with hooks:
-            raw = module(*inputs)
+            raw = change.forward(module, inputs) if change.forward else module(*inputs)
         outputs = _flat(raw)
         if change.output:
             outputs = [change.output(outputs[0]), *outputs[1:]]

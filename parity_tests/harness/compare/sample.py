@@ -187,3 +187,12 @@ def align(z: Array, like: Array) -> Array:
         if like.shape[0] == z.shape[0]:
             return z.reshape(-1, *[1] * (like.ndim - 1))
     return z
+
+
+def decimals(x: Array) -> int | None:
+    """How many decimals numbers were rounded to; None if they were not, or are whole."""
+    x = np.asarray(x, np.float64)
+    x = x[np.isfinite(x)]
+    if x.size < 4 or np.array_equal(x, np.round(x)):
+        return None
+    return next((k for k in range(1, 11) if np.array_equal(x, np.round(x, k))), None)

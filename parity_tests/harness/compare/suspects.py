@@ -151,7 +151,6 @@ def _state(reference: Reference) -> Iterator[Suspect]:
         ("|{}|", "yours uses |{}|", lambda p: p.abs(), 1.6),
         ("exp({})", "yours uses exp({})", lambda p: p.exp(), 1.8),
     ]
-    recurrent = [k for k in reference.parameters if "_ih_l" in k or "_hh_l" in k]
     for key in reference.parameters:
         shape = reference.state[key].shape
         for name, text, function, cost in functions:
@@ -203,8 +202,11 @@ def _state(reference: Reference) -> Iterator[Suspect]:
         torch.nn.GRU: "rzn",
         torch.nn.GRUCell: "rzn",
     }
-    names = gates.get(type(reference.module), "")
-    cells = recurrent or [k for k in reference.parameters if k.endswith(("_ih", "_hh"))]
+    modules = dict(reference.module.named_modules()) if reference.module else {}
+    inner = next((p for p, m in modules.items() if type(m) in gates), None)
+    names = gates[type(modules[inner])] if inner is not None else ""
+    cells = [k for k in reference.parameters if k.startswith(f"{inner}.") or not inner]
+    cells = [k for k in cells if "_ih" in k or "_hh" in k]
     if names:
         yield from _gate_bias(reference, names, cells)
     for order in itertools.permutations(range(len(names))) if names else []:
@@ -380,7 +382,7 @@ def _data(reference: Reference, trial: Trial) -> Iterator[Suspect]:
         yield changed(
             reference,
             f"{name} of the output",
-            f"yours has a {name} more at the end",
+            f"yours has one more {name} at the end",
             Change(output=function),
             1.4,
         )

@@ -55,6 +55,8 @@ def compare_optimizer(
                 f"'{scenario.name}' not tried: yours keeps no lr or learning_rate to set"
             )
             continue
+        if not code.skips and any(g is None for step in scenario.grads for g in step):
+            continue
         trial = Trial(scenario.name, "unit", "train", seed, {})
         trial.user.found, problem = code.run(scenario)
         compared = "state and " if any(" state " in k for k in trial.user.found) else ""
@@ -72,13 +74,15 @@ def compare_optimizer(
         trial.margin = 1 / worst if worst else math.inf
         trials.append((scenario, trial))
     result.trials = len(trials)
-    result.places = [s.name for s, t in trials if not t.failed]
+    result.places = [s.name for s, t in trials if not t.failed and not t.user.problems]
     result.compact = True
     result.notes.append(f"{compared}parameters compared after every step of every run")
     result.margin = min((t.margin for _, t in trials if not t.failed), default=math.inf)
     for scenario, trial in trials:
         for _, problem in trial.user.problems:
             text = f"raised {problem}"
+            if any(cause.text == text for cause in result.causes):
+                continue
             result.gaps.append(replace(_problem(trial, text), origin=scenario.name))
             result.causes.append(Cause("contract step", text, "contract", 0.0, ("contract step",)))
         if trial.failed:

@@ -62,6 +62,8 @@ def explain_trajectory(
     fit = _update_fit(code, kind, kwargs, trials, first_scenario, first)
     runner = (others[0][0].name, others[0][1]) if others else ("", math.inf)
     names = tuple(f"{s.name} (from step {t.failed[0].split()[1]})" for s, t in failed)
+    if len(failed) == len(trials):
+        names = (f"all {len(trials)} runs",)
     if good:
         guess, residual = good[0]
         also = tuple(g.text for g, _ in good[1:4])
