@@ -7,11 +7,13 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
+from parity_tests.harness.compare import adam_family
 from parity_tests.harness.compare.cause import Cause
 from parity_tests.harness.compare.declared import cases_for, spoken
 from parity_tests.harness.compare.evidence import NEAR
@@ -66,7 +68,7 @@ def explain_trajectory(
         names = (f"all {len(trials)} runs",)
     if good:
         guess, residual = good[0]
-        also = tuple(g.text for g, _ in good[1:4])
+        also = tuple(dict.fromkeys(g.text for g, _ in good[1:4] if g.text != guess.text))
         if fit and fit.exact and fit.complete:
             also = (f"the update: {fit.text}", *also)
         result.causes.append(
@@ -223,6 +225,9 @@ def _guesses(
         ),
     ):
         yield _Guess(name, text, _torch(kind, kwargs, _counter(count)))
+    for n, (name, text, parts) in enumerate(adam_family.members(kind, options)):
+        run = partial(adam_family.run, kind, options, parts)
+        yield _Guess(name, text, run, 1.15 if len(parts) == 1 else 1.6 + 1e-4 * n)
     yield _Guess(
         "zero for missing",
         "a missing gradient is treated as one of zeros: torch skips that parameter",
