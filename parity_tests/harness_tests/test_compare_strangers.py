@@ -210,6 +210,14 @@ class Cell:
         return s["o"] * np.tanh(c), c
 
 
+class HiddenTwice(Cell):
+    order = "ifgo"
+
+    def forward(self, x, h, c):
+        h, _ = super().forward(x, h, c)
+        return h, h
+
+
 class TorchCell(nn.Module):
     def __init__(self, n_in, n):
         super().__init__()
@@ -333,6 +341,20 @@ WRONG: dict[str, tuple[Any, Any, dict[str, Any], str, str]] = {
         "forward output",
         "does not divide the scores",
     ),
+    "halves swapped": (
+        lambda x: x[:, 2:] / (1 + np.exp(-x[:, :2])),
+        nn.GLU(),
+        {"inputs": ((5, 4),)},
+        "forward output",
+        "the two halves of input 0 along axis 1 the other way round",
+    ),
+    "one output twice": (
+        HiddenTwice,
+        TorchCell,
+        {"args": (3, 4), "inputs": ((5, 3), (5, 4), (5, 4)), "params": IN_CELL},
+        "forward output 1",
+        "the reference's forward output",
+    ),
     "gates of a cell inside a module": (
         Cell,
         TorchCell,
@@ -429,6 +451,116 @@ def test_an_input_changed_in_place_does_not_spoil_what_follows():
     result, text = told(normalised, nn.LayerNorm(6), inputs=(given,))
     assert [g.label for g in result.gaps] == ["contract inputs"], text
     assert np.array_equal(given, kept)
+
+
+class Value:
+    """A number with its gradient; what it came from is a set, whose order is another each time."""
+
+    def __init__(self, data, of=(), back=lambda: None):
+        self.data, self.grad, self.of, self.back = data, 0.0, set(of), back
+
+    def __add__(self, other):
+        other = other if isinstance(other, Value) else Value(other)
+        out = Value(self.data + other.data, (self, other))
+
+        def back():
+            self.grad += out.grad
+            other.grad += out.grad
+
+        out.back = back
+        return out
+
+    __radd__ = __add__
+
+    def __mul__(self, other):
+        out = Value(self.data * other.data, (self, other))
+
+        def back():
+            self.grad += other.data * out.grad
+            other.grad += self.data * out.grad
+
+        out.back = back
+        return out
+
+    def backward(self):
+        order: list[Value] = []
+        seen = set()
+
+        def visit(v):
+            if v not in seen:
+                seen.add(v)
+                for child in v.of:
+                    visit(child)
+                order.append(v)
+
+        visit(self)
+        self.grad = 1.0
+        for v in reversed(order):
+            v.back()
+
+
+class OneByOne:
+    def __init__(self, n_in, n_out):
+        self.W = np.zeros((n_out, n_in))
+
+    def forward(self, x):
+        self.xs, self.ws = ([[Value(v) for v in row] for row in m] for m in (x, self.W))
+        self.ys = [[sum(a * b for a, b in zip(w, row)) for w in self.ws] for row in self.xs]
+        return np.array([[v.data for v in row] for row in self.ys])
+
+    def backward(self, d):
+        total = Value(0.0)
+        for row, grads in zip(self.ys, d):
+            for v, g in zip(row, grads):
+                total = total + v * Value(float(g))
+        total.backward()
+        self.dW = np.array([[v.grad for v in row] for row in self.ws])
+        return np.array([[v.grad for v in row] for row in self.xs])
+
+
+def test_sums_in_another_order_each_time_are_not_taken_for_state():
+    result, text = told(OneByOne, nn.Linear(3, 2, bias=False), numpy_args=(3, 2), inputs=((4, 3),))
+    assert result, text
+
+
+class KeepsTheGradient:
+    def __init__(self, params, lr=0.01, momentum=0.9):
+        self.params, self.lr, self.momentum = params, lr, momentum
+        self.v = [None] * len(params)
+
+    def step(self):
+        for i, p in enumerate(self.params):
+            if p.grad is None:
+                continue
+            if self.v[i] is None:
+                self.v[i] = p.grad
+            else:
+                self.v[i] *= self.momentum
+                self.v[i] += p.grad
+            p.data -= self.lr * self.v[i]
+
+
+def test_a_gradient_kept_without_a_copy_shows_where_its_array_is_used_again():
+    options = {"lr": 0.05, "momentum": 0.9}
+    result, text = told(KeepsTheGradient, optim.SGD, kwargs=options)
+    assert result.first.label.startswith("gradients written into the same array"), text
+    assert "keeps the gradient array itself" in result.cause
+    assert "one parameter" in result.places
+
+
+def test_a_schedule_that_is_late_is_told_so_whatever_it_starts_with():
+    theirs = optim.lr_scheduler
+    result, text = told(
+        lambda t, lr: lr * 0.5 ** ((t - 1) // 5),
+        theirs.StepLR,
+        numpy_kwargs={},
+        torch_kwargs={"step_size": 5, "gamma": 0.5},
+        lr=0.1,
+        steps=20,
+    )
+    assert "a step behind" in result.cause and "before that it is 0.2" in result.cause, text
+    with pytest.raises(Uncomparable, match="follows a metric, not the step"):
+        compare(lambda t, lr: lr, theirs.ReduceLROnPlateau, numpy_kwargs={}, lr=0.1)
 
 
 # ---- models --------------------------------------------------------------------------------------

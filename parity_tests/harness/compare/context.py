@@ -66,6 +66,8 @@ def known(reference: Reference, trial: Trial, label: str) -> dict[str, Array]:
         if y is not None:
             found["output"] = y
     for other, theirs in trial.reference.items():
+        if other != label and other.startswith("forward") and label.startswith("forward"):
+            found[f"the reference's {other}"] = theirs
         if other != label and other.startswith("gradient") and label.startswith("gradient"):
             found[f"the reference's {other}"] = theirs
     for key in reference.state:

@@ -69,13 +69,7 @@ def _layouts(code: OwnCode, trial: Trial) -> list[tuple[str, str]]:
             before = trial.user.found.get(label)
             if before is None or before.shape != y.shape:
                 continue
-            with np.errstate(all="ignore"):
-                apart = np.abs(np.asarray(y, float) - np.asarray(before, float))
-            size = float(np.max(np.abs(np.asarray(before, float)), initial=0.0))
-            limit = 4 * trial.allowed.get(label, 0.0) + 1e-13 * size
-            if before.dtype == np.float32:
-                limit += 1e-5 * size
-            if np.any(apart > limit):
+            if not _alike(y, before, trial.allowed.get(label, 0.0)):
                 found.append(
                     (
                         f"contract {name} layout",
@@ -95,7 +89,7 @@ def _kept(code: OwnCode, trial: Trial) -> str:
             if now is not None and label.startswith(("forward", "gradient")):
                 if earlier is code.first.found and not label.startswith("forward"):
                     continue  # what goes back was chosen only after the first call
-                if now.shape != before.shape or not _alike(now, before):
+                if not _alike(now, before, trial.allowed.get(label, 0.0)):
                     what = "function" if code.is_function else "new object"
                     return (
                         f"{label} changes when the same numbers come again, to a {what}, after "
@@ -115,13 +109,13 @@ def _drawn(code: OwnCode, reference: Reference, trial: Trial) -> str:
         return code.run(trial.given, trial.mode, seed, trial.set_buffers, False, (), instance)
 
     one, two = (ours(seed).found.get("forward output") for seed in (1, 2))
-    if one is None or two is None or one.shape == two.shape and _alike(one, two):
+    if one is None or two is None or _alike(one, two, trial.allowed.get("forward output", 0.0)):
         return ""
     a, b = (
         reference.run(trial.given, trial.mode, seed, trial.set_buffers, backward=False)
         for seed in (1, 2)
     )
-    if not _alike(a["forward output"], b["forward output"]):
+    if not np.array_equal(a["forward output"], b["forward output"], equal_nan=True):
         return ""
     return (
         "forward draws random numbers: from another seed of np.random the same input gives "
@@ -129,8 +123,16 @@ def _drawn(code: OwnCode, reference: Reference, trial: Trial) -> str:
     )
 
 
-def _alike(a: Array, b: Array) -> bool:
-    return bool(np.array_equal(a, b, equal_nan=np.asarray(a).dtype.kind == "f"))
+def _alike(now: Array, before: Array, allowed: float) -> bool:
+    """Whether two results of the same code are the same numbers up to the order of its sums."""
+    if now.shape != before.shape:
+        return False
+    before = np.asarray(before, float)
+    with np.errstate(all="ignore"):
+        size = float(np.max(np.abs(before[np.isfinite(before)]), initial=0.0))
+        apart = np.abs(np.asarray(now, float) - before)
+    near = apart <= 4 * allowed + 1e-13 * size + 1e-5 * size * (now.dtype == np.float32)
+    return bool(np.all(near | (np.isnan(now) & np.isnan(before)) | (now == before)))
 
 
 def _again(code: OwnCode, trial: Trial) -> str:
@@ -142,10 +144,6 @@ def _again(code: OwnCode, trial: Trial) -> str:
     two = code.run(trial.given, trial.mode, trial.seed, True, True, (), instance)
     for label in ("forward output", "gradient input 0"):
         a, b = one.found.get(label), two.found.get(label)
-        if (
-            a is not None
-            and b is not None
-            and not np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
-        ):
+        if a is not None and b is not None and not _alike(b, a, trial.allowed.get(label, 0.0)):
             return f"{label} changes when the same object is called again with the same numbers"
     return ""

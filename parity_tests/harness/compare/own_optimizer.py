@@ -282,7 +282,10 @@ class OwnOptimizer:
                                 state[key] *= scenario.rates[t]
             if self.form == "held":
                 for box, g in zip(boxes, grads):
-                    box.grad = None if g is None else g.copy()
+                    if scenario.in_place and box.grad is not None:
+                        box.grad[...] = g
+                    else:
+                        box.grad = None if g is None else g.copy()
                 getattr(instances[0], self.method)()
                 params = [box.data for box in boxes]
             elif self.form == "given":

@@ -20,6 +20,9 @@ SHAPES = (4, 3), (5,)
 SCALES = (1.0, 1.0, 1e-7, 1e-7, 1e3, 1.0, 1e-2, 1e-9, 1.0)
 
 
+IN_PLACE = "gradients written into the same array"
+
+
 @dataclass(frozen=True)
 class Scenario:
     """What an optimizer is fed: parameters, gradients of each step (None is missing), rates."""
@@ -29,6 +32,8 @@ class Scenario:
     grads: tuple[tuple[Array | None, ...], ...]
     rates: Mapping[int, float] = field(default_factory=dict)
     special: Mapping[int, str] = field(default_factory=dict)
+    in_place: bool = False
+    """Whether each gradient is written into the array of the one before."""
 
     def moved(self, near: Nearby) -> Scenario:
         """The same an ulp away."""
@@ -92,7 +97,8 @@ def scenarios(seed: int, steps: int) -> list[Scenario]:
             6: "the step after the learning rate changed",
         },
     )
-    return [*plain, two, sized, tiny, zero, gone, rate]
+    again = replace(plain[0], name=IN_PLACE, in_place=True)
+    return [*plain, two, sized, tiny, zero, gone, rate, again]
 
 
 Tweak = Callable[[torch.optim.Optimizer, int, list[torch.nn.Parameter]], None]

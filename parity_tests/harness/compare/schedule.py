@@ -71,6 +71,11 @@ def compare_scheduler(
     )
     hands = {PLAIN: None, BY_HAND: count // 3} if bound else {PLAIN: None}
     trial = Trial("", "unit", "train", seed, {})
+    if issubclass(kind, torch.optim.lr_scheduler.ReduceLROnPlateau):
+        raise Uncomparable(
+            "ReduceLROnPlateau follows a metric, not the step: there is no sequence of rates to "
+            "compare; feed both sides the same metrics and compare the rates by hand"
+        )
     try:
         torch_rates(kind, their_args, their_kwargs, 0.1 if start is None else start, 2)
     except Exception as error:
@@ -170,6 +175,17 @@ def _explain(
         for fit in fits([s]):
             if fit.exact and fit.complete and fit.kind in ("factor", "offset", "constant", "zero"):
                 good.append((1.5, fit.residual, fit.text, fit.text))
+    if not good:  # nobody looks before the first step: the rest may be a step late
+        late = reference.shifted(-1)
+        rest = {k: Sample(s.user[1:], late[k][1:], s.allowed) for k, s in samples.items()}
+        if all(s.near(s.reference) <= 1 for s in rest.values()):
+            first = float(samples[label].user[0])
+            text = (
+                "yours is the reference's sequence a step behind: its rate at t is the "
+                f"reference's at t-1, from t = 1 on; before that it is {first:g}"
+            )
+            far = max(s.residual(s.reference) for s in rest.values())
+            good.append((1.2, far, "a step behind", text))
     good.sort()
     near = sorted((n for n in near if n[1] > 1e-11), key=lambda n: n[1])
     runner = (near[0][2], near[0][1]) if near else ("", math.inf)

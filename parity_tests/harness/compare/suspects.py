@@ -322,6 +322,15 @@ def _data(reference: Reference, trial: Trial) -> Iterator[Suspect]:
             )
         if x.ndim >= 1:
             for dim in range(x.ndim):
+                if x.shape[dim] % 2 == 0 and dim:
+                    yield changed(
+                        reference,
+                        f"halves of {which} along axis {dim} swapped",
+                        f"yours takes the two halves of {which} along axis {dim} the other way "
+                        "round",
+                        Change(inputs=on(i, _halves(dim))),
+                        1.35,
+                    )
                 yield changed(
                     reference,
                     f"{which} reversed along axis {dim}",
@@ -390,6 +399,10 @@ def _data(reference: Reference, trial: Trial) -> Iterator[Suspect]:
 
 def _flipper(*dims: int) -> Callable[[torch.Tensor], torch.Tensor]:
     return lambda t: torch.flip(t, dims) if t.ndim > max(dims) else t
+
+
+def _halves(dim: int) -> Callable[[torch.Tensor], torch.Tensor]:
+    return lambda t: torch.roll(t, t.shape[dim] // 2, dim) if t.ndim > dim else t
 
 
 def _swapper(a: int, b: int) -> Callable[[torch.Tensor], torch.Tensor]:

@@ -55,6 +55,8 @@ def compare_optimizer(
                 f"'{scenario.name}' not tried: yours keeps no lr or learning_rate to set"
             )
             continue
+        if scenario.in_place and code.form != "held":
+            continue
         if not code.skips and any(g is None for step in scenario.grads for g in step):
             continue
         trial = Trial(scenario.name, "unit", "train", seed, {})

@@ -22,7 +22,7 @@ from parity_tests.harness.compare.fits import fits
 from parity_tests.harness.compare.mapping import Uncomparable
 from parity_tests.harness.compare.own_optimizer import OwnOptimizer
 from parity_tests.harness.compare.sample import Sample
-from parity_tests.harness.compare.scenario import Scenario, Tweak, run_torch
+from parity_tests.harness.compare.scenario import IN_PLACE, Scenario, Tweak, run_torch
 from parity_tests.harness.compare.trials import Trial
 from parity_tests.harness.mistake import Mistake
 
@@ -54,6 +54,14 @@ def explain_trajectory(
     special = first_scenario.special.get(step)
     if special:
         result.gaps[0] = replace(result.gaps[0], origin=special)
+    if [s.name for s, _ in failed] == [IN_PLACE]:
+        text = (
+            "yours keeps the gradient array itself, not a copy (v = p.grad), or changes it: where "
+            "the next gradient is written into the same array, as zero_grad(set_to_none=False) and "
+            "+= do, what it kept changes with it"
+        )
+        result.causes.append(Cause(label, text, "probe", 0.0, (label,)))
+        return
     good: list[tuple[_Guess, float]] = []
     others: list[tuple[_Guess, float]] = []
     for guess in _guesses(kind, kwargs, code, mistakes):
