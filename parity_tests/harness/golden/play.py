@@ -114,12 +114,13 @@ def _schedule(plan: Plan, given: Given) -> dict[str, Array]:
 
 
 def _stream(plan: Plan, given: Given) -> dict[str, Array]:
-    """Draws from one seed, one after the other, by their bits."""
+    """Draws from one seed, one after the other; the exact ones by their bits."""
     generator = Generator().manual_seed(plan["seed"])
-    return {
-        f"draw {i} {name}": bits(getattr(generator, method)(*_draw(args)))
-        for i, (name, method, args) in enumerate(plan["draws"])
-    }
+    found = {}
+    for i, (name, method, args, exact) in enumerate(plan["draws"]):
+        x = getattr(generator, method)(*_draw(args))
+        found[f"draw {i} {name}"] = bits(x) if exact else x
+    return found
 
 
 def bits(x: Array) -> Array:
