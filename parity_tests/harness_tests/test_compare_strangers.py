@@ -341,6 +341,47 @@ WRONG: dict[str, tuple[Any, Any, dict[str, Any], str, str]] = {
         "forward output",
         "does not divide the scores",
     ),
+    "weight and bias exchanged": (
+        lambda x, weight, bias: layer_norm(x, bias, weight),
+        nn.LayerNorm(6),
+        {"inputs": ((5, 6),)},
+        "forward output",
+        "yours uses weight where bias belongs",
+    ),
+    "another loss": (
+        lambda p, t: np.abs(p - t).mean(),
+        nn.MSELoss(),
+        {"inputs": ((5, 4), (5, 4))},
+        "forward output",
+        "torch.nn.L1Loss",
+    ),
+    "another activation": (
+        lambda x: x * np.clip(x / 6 + 0.5, 0, 1),
+        nn.SiLU(),
+        {"inputs": ((5, 4),)},
+        "forward output",
+        "torch.nn.Hardswish",
+    ),
+    "one output short": (
+        lambda x, weight, bias: np.stack(
+            [
+                np.einsum("nck,ock->no", x[:, :, i : i + 3], weight) + bias
+                for i in range(x.shape[2] - 3)
+            ],
+            -1,
+        ),
+        nn.Conv1d(2, 3, 3),
+        {"inputs": ((2, 2, 8),)},
+        "forward output",
+        "without the last 1 of axis 2",
+    ),
+    "a relu before": (
+        lambda x, weight, bias: np.maximum(x, 0) @ weight.T + bias,
+        nn.Linear(4, 3),
+        {"inputs": ((5, 4),)},
+        "forward output",
+        "takes relu of input 0 first",
+    ),
     "halves swapped": (
         lambda x: x[:, 2:] / (1 + np.exp(-x[:, :2])),
         nn.GLU(),
@@ -607,6 +648,61 @@ class TorchNet(nn.Module):
         return self.fc3(self.act2(self.fc2(self.act(self.fc1(x)))))
 
 
+class Chain:
+    """Layers with parameters in a list, activations between them by hand."""
+
+    def __init__(self):
+        self.layers = [Dense(4, 6), Dense(6, 6), Dense(6, 3)]
+
+    def forward(self, x):
+        self.z = []
+        for i, layer in enumerate(self.layers):
+            x = layer.forward(x)
+            if i < 2:
+                self.z.append(x)
+                x = np.tanh(x)
+        return x
+
+    def backward(self, d):
+        for i in (2, 1, 0):
+            d = self.layers[i].backward(d)
+            if i:
+                d = d * (1 - np.tanh(self.z[self.before(i)]) ** 2)
+        return d
+
+    def before(self, i):
+        return i - 1
+
+
+class OneCache(Chain):
+    def before(self, i):
+        return 0
+
+
+def test_layers_with_parameters_are_heard_where_activations_stand_between_them():
+    net = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 6), nn.Tanh(), nn.Linear(6, 3))
+    result, text = told(Chain, net, inputs=((5, 4),))
+    assert result and "tap gradient 2" in result.places, text
+    result, text = told(OneCache, net, inputs=((5, 4),))
+    assert result.first.label == "tap gradient 2" and result.first.origin == "passed on", text
+    assert result.cause == "unknown"
+
+
+class CachedByShape(Dense):
+    kept: dict[Any, Any] = {}
+
+    def forward(self, x):
+        self.x = self.kept.setdefault(x.shape, x.copy())
+        return x @ self.w + self.b
+
+
+def test_a_cache_that_is_right_for_the_first_numbers_only_is_hinted_at():
+    CachedByShape.kept.clear()
+    result, text = told(CachedByShape, nn.Linear, args=(4, 3), inputs=((5, 4),))
+    assert result.first.label == "gradient weight" and result.cause == "unknown"
+    assert "is something kept from an earlier call?" in text
+
+
 def test_sub_layers_called_in_another_order_or_never_are_named():
     assert told(Net, TorchNet, inputs=((5, 4),))[0]
     result, text = told(Swapped, TorchNet, inputs=((5, 4),))
@@ -694,7 +790,19 @@ class DecaysLate(Adam):
         p.data -= decay * p.data
 
 
+OWN = np.random.default_rng(0)
+
+
+def drops_by_its_own_generator(x, p=0.5):
+    return x * (OWN.random(x.shape) > p) / (1 - p)
+
+
 RIGHT: dict[str, tuple[Any, Any, dict[str, Any]]] = {
+    "a generator of its own": (
+        drops_by_its_own_generator,
+        nn.Dropout(0.5),
+        {"inputs": ((20, 10),)},
+    ),
     "lists of numbers": (numbers_only, nn.Tanh(), {"inputs": ((5, 4),)}),
     "one argument left": (
         lambda x, a: np.where(x > 0, x, a * x),

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from parity_tests.harness.compare import batch_suspects, norm_suspects
+from parity_tests.harness.compare import batch_suspects, kin_suspects, norm_suspects
 from parity_tests.harness.compare import suspects as suspicion
 from parity_tests.harness.compare.cause import Cause, Diagnosis
 from parity_tests.harness.compare.context import sample, sizes
@@ -121,6 +121,8 @@ def _diagnose(
         *norm_suspects.norms(reference, decisive[0]),
         *batch_suspects.samples(reference, decisive[0]),
         *batch_suspects.scores(reference),
+        *kin_suspects.kin(reference, decisive[0]),
+        *kin_suspects.exchanged(reference),
     ]
     base: dict[int, Mapping[str, Array]] = {}
     left = list(failing)
@@ -261,8 +263,10 @@ def _diagnose(
     result.causes[own_causes:] = sorted(
         result.causes[own_causes:], key=lambda c: rank.get(c.label, 0)
     )
-    for label, (right, slope, ours) in slopes.items():
-        if label in failing and not right and label in result.unexplained:
+    wrong = [k for k, found in slopes.items() if not found[0] and k in result.unexplained]
+    for label in wrong[:IN_FULL]:
+        if label in failing:
+            _, slope, ours = slopes[label]
             result.evidence.append(
                 f"{label}: yours is not the slope of your own forward, which "
                 f"is {slope:.6g} along a "

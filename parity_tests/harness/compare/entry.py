@@ -193,6 +193,9 @@ def _compare_layer(
     result = Comparison(code.name, reference.name, dtype)
     flat, zeroed = _connect(code, reference, params, result)
     sensitive = _mode_matters(reference)
+    if sensitive and code.is_function and not code.mode_name and not modes:
+        result.notes.append("yours has no switch for training: compared in train mode only")
+        sensitive = False
     chosen = list(modes) if modes else ["train", "eval"] if sensitive else ["train"]
     buffers = any(link.key in code.buffers for link in code.links)
     trials = plan(

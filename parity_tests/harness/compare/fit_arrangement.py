@@ -46,6 +46,20 @@ def shapes(samples: Sequence[Sample]) -> list[Fit]:
                 else "yours is the reference transposed",
                 functools.partial(np.transpose, axes=axes),
             )
+    short = [a for a in range(r.ndim) if u.ndim == r.ndim and u.shape[a] != r.shape[a]]
+    if len(short) == 1 and u.shape[short[0]] < r.shape[short[0]]:
+        axis = short[0]
+        less = r.shape[axis] - u.shape[axis]
+        for first in range(less + 1):
+            lost = [f"the first {first}"] * (first > 0) + [f"the last {less - first}"] * (
+                first < less
+            )
+
+            def cut(x: Array, first: int = first) -> Array:
+                kept = slice(first, x.shape[axis] - (less - first))
+                return x[(slice(None),) * axis + (kept,)]
+
+            add(f"yours is the reference without {' and '.join(lost)} of axis {axis}", cut)
     if u.ndim < r.ndim or u.size < r.size:
         for k in range(1, r.ndim + 1):
             for axes in itertools.combinations(range(r.ndim), k):

@@ -72,6 +72,14 @@ def pair(
             "sub-layers taken in order: " + ", ".join(f"{a} is {b}" for a, b in zip(mine, theirs))
         )
         return dict(zip(mine, theirs))
+    weighed = [n for n in theirs if list(reference.module.get_submodule(n).parameters())]
+    owners = [n for n in mine if any(link.slot.startswith(f"{n}.") for link in code.links)]
+    if weighed and len(owners) == len(weighed):
+        notes.append(
+            "sub-layers with parameters taken in order: "
+            + ", ".join(f"{a} is {b}" for a, b in zip(owners, weighed))
+        )
+        return dict(zip(owners, weighed))
     notes.append(
         f"sub-layers not compared one by one: yours has {', '.join(mine)}; torch has "
         f"{', '.join(theirs)}; taps={{'mine': 'theirs'}} says which is which"

@@ -312,6 +312,9 @@ def _data(reference: Reference, trial: Trial) -> Iterator[Suspect]:
             ("sigmoid", torch.sigmoid),
             ("log", torch.log),
             ("exp", torch.exp),
+            ("relu", torch.relu),
+            ("tanh", torch.tanh),
+            ("abs", torch.abs),
         ):
             yield changed(
                 reference,
