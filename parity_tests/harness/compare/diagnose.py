@@ -90,7 +90,7 @@ def declared_only(
         return None
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = _best(pool, plain, failing, failing[0], [], time.process_time())
+        found = _best(pool, plain, failing, failing[0], [], time.thread_time())
     if found is None or found.broken or len(found.explains(failing)) < len(failing):
         return None
     return found.suspect, found.residual
@@ -105,7 +105,7 @@ def _diagnose(
     labels: set[str],
     extra: Mapping[str, Any] | None,
 ) -> None:
-    started = time.process_time()
+    started = time.thread_time()
     plain = [t for t in trials if t.plain and t.user.found]
     plain = [t for t in decisive if t not in plain][:4] + plain
     if decisive[0].plain:
@@ -118,14 +118,16 @@ def _diagnose(
         *declared(reference, code.inputs),
         *_extra(code, reference, extra or {}),
         *suspicion.generic(reference, decisive[0]),
+    ]
+    base: dict[int, Mapping[str, Array]] = {}
+    left = list(failing)
+    pool += [
         *norm_suspects.norms(reference, decisive[0]),
         *batch_suspects.samples(reference, decisive[0]),
         *batch_suspects.scores(reference),
         *kin_suspects.kin(reference, decisive[0]),
         *kin_suspects.exchanged(reference),
     ]
-    base: dict[int, Mapping[str, Array]] = {}
-    left = list(failing)
     left = by_probes(result, code, reference, decisive[0], left)
     if not left:
         return
@@ -305,7 +307,7 @@ def _best(
     if opening is None:
         return None
     for suspect in pool:
-        if time.process_time() - started > SECONDS or after > MORE:
+        if time.thread_time() - started > SECONDS or after > MORE:
             break
         after += any(len(t.explains(failing)) == len(failing) for t in good)
         forward_only = (
@@ -404,7 +406,7 @@ def _pairs(
                 )
             )
     return _best(
-        pairs, trials, failing, first, tried, max(started, time.process_time() - SECONDS + 0.4)
+        pairs, trials, failing, first, tried, max(started, time.thread_time() - SECONDS + 0.4)
     )
 
 
