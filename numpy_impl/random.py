@@ -347,7 +347,9 @@ class Generator(MersenneTwister):
             "exponential": Promise(0 if here.known else 2, library),
             "multinomial": Promise(0, "sums and searches; without replacement, exponential"),
             "trunc_normal_": Promise(0 if close else 12, "normal; torch 2.12 and later"),
-            "orthogonal_": Promise(40, "normal; QR by another library, up to 512 wide"),
+            "orthogonal_": Promise(
+                math.inf, "normal; QR by another library: eps times the draws' condition number"
+            ),
         }
 
 

@@ -5,7 +5,7 @@ import itertools
 import math
 import pickle
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,61 +15,11 @@ import numpy_impl
 from numpy_impl import exact_arithmetic, random
 from numpy_impl.random import DEFAULT_SEED, Generator, default_generator
 from parity_tests.harness.bridge import same_stream
+from parity_tests.training.test_generator import FLOAT_DRAWS, FLOATS
 
 SEEDS = [0, 1, 7, 2**31, 2**32 - 1, 2**32 + 7, 2**63 + 12345, 2**64 - 1, -1, -987654321, -(2**63)]
 SIZES = [*range(71), 4099]
-FLOATS = ["float32", "float64"]
 PROMISES = Generator.exactness()
-
-
-class Draw(NamedTuple):
-    """One way to fill an array, on both sides, and what is promised for it."""
-
-    ours: Callable[[Generator, Any], Any]
-    theirs: Callable[[torch.Tensor, torch.Generator], Any]
-    promise: str
-
-
-def uniform(low, high):
-    return Draw(
-        lambda g, x: g.uniform_(x, low, high),
-        lambda t, g: t.uniform_(low, high, generator=g),
-        "uniform",
-    )
-
-
-def normal(mean, std):
-    return Draw(
-        lambda g, x: g.normal_(x, mean, std),
-        lambda t, g: t.normal_(mean, std, generator=g),
-        "normal",
-    )
-
-
-FLOAT_DRAWS = {
-    "rand": Draw(lambda g, x: g.uniform_(x), lambda t, g: t.uniform_(generator=g), "rand"),
-    "symmetric": uniform(-0.3, 0.3),
-    "uniform": uniform(-1.7, 0.9),
-    "offset": uniform(1e4, 1e4 + 1),
-    "one value": uniform(2.5, 2.5),
-    "above zero": uniform(0.0, 3.7),
-    "randn": normal(0, 1),
-    "normal": normal(-3.0, 0.02),
-    "wide": normal(0.7, 1e5),
-    "constant": normal(1.25, 0.0),
-    "exponential": Draw(
-        lambda g, x: g.exponential_(x, 1.7),
-        lambda t, g: t.exponential_(1.7, generator=g),
-        "exponential",
-    ),
-    "coins": Draw(
-        lambda g, x: g.bernoulli_(x, 0.3), lambda t, g: t.bernoulli_(0.3, generator=g), "bernoulli"
-    ),
-    "whole": Draw(lambda g, x: g.random_(x), lambda t, g: t.random_(generator=g), "random_"),
-    "dice": Draw(
-        lambda g, x: g.random_(x, -3, 4), lambda t, g: t.random_(-3, 4, generator=g), "randint"
-    ),
-}
 
 
 def generators(seed):

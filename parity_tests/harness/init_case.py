@@ -3,19 +3,21 @@
     class TestUniform(InitializerParity):
         numpy, torch = ours.uniform_, theirs.uniform_
         configs = [{}, {"a": -2.0, "b": 3.0}]
-        same_seeds = True
+        draws = "uniform"
 
 An initializer is a deterministic map of the numbers it draws. So both sides are handed the same
-normal and uniform numbers, and the maps are compared as any other function is. Where the two
-generators give equal numbers, real seeds are compared as well; and what comes out must follow the
-law that theory gives, by a test whose chance of a false alarm is known.
+normal and uniform numbers, and the maps are compared as any other function is. Then both draw for
+themselves from one seed, and must end with the same numbers and in the same state; and what comes
+out must follow the law that theory gives, by a test whose chance of a false alarm is known.
 """
 
 from __future__ import annotations
 
 import contextlib
 import inspect
+import itertools
 import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 from unittest import mock
@@ -25,11 +27,12 @@ import torch
 
 from numpy_impl.module import Parameter
 from numpy_impl.random import Generator, default_generator
-from parity_tests.harness.bridge import to_numpy
-from parity_tests.harness.budget import compare, deviation, jitter
+from parity_tests.harness.bridge import same_stream, to_numpy
+from parity_tests.harness.budget import compare
 from parity_tests.harness.case import Case, Check, Log, Settings
 from parity_tests.harness.handed import Handed
 from parity_tests.harness.inputs import Array, Config, brief, same
+from parity_tests.harness.promised import far_from_promised
 from parity_tests.harness.refusal import Refusal, says
 from parity_tests.harness.stand_ins import Compared, Place
 
@@ -49,14 +52,14 @@ class InitializerParity(Case):
     Class attributes:
         configs: keyword arguments, one dict a configuration.
         shapes: what is filled.
-        same_seeds: True where all draws are uniform, and so equal to torch's from one seed.
+        draws: what is drawn, by its name in `Generator.exactness()`; "" for nothing.
         refusals: bad arguments; `inputs` holds the array to be filled.
         views: True where a matrix that is part of another can be filled.
     """
 
     configs: ClassVar[Sequence[Config]] = ({},)
     shapes: ClassVar[Sequence[tuple[int, ...]]] = ((3, 5), (6, 2), (4, 4), (1, 1), (3, 2, 5))
-    same_seeds: ClassVar[bool] = False
+    draws: ClassVar[str] = ""
     refusals: ClassVar[Sequence[Refusal]] = ()
     views: ClassVar[bool] = True
 
@@ -93,7 +96,7 @@ class InitializerParity(Case):
             for dtype in settings.dtypes:
                 name = f"agrees[{text}|{dtype}]"
                 yield Check(name, self._bind(settings, name, self._agrees, config, dtype))
-                if self.same_seeds:
+                if self.draws:
                     name = f"seed for seed[{text}|{dtype}]"
                     yield Check(name, self._bind(settings, name, self._seeds, config, dtype))
             if self.law(config, (1, 1)) is not None:
@@ -135,30 +138,28 @@ class InitializerParity(Case):
             yield Compared(str(shape), ours, theirs, given, seed)
 
     def _seeds(self, log: Log, rng: np.random.Generator, config: Config, dtype: str) -> None:
-        """Real generators, from one seed: equal numbers, and an equal number of them.
+        """Both sides from one seed: the numbers as near as promised, the states after them equal.
 
-        How far rounding may part them is measured on torch, by moving what it draws by one ulp.
+        A generator is handed in, then none, which leaves the global one to draw.
         """
-        for shape in (*self.shapes, (40, 41)):
-            seed = int(rng.integers(2**40))
-            ours, theirs = Generator().manual_seed(seed), torch.Generator().manual_seed(seed)
-            units = torch.rand(math.prod(shape), dtype=getattr(torch, dtype), generator=theirs)
-            given = {"uniform": units.numpy().copy(), "normal": np.zeros(1, dtype)}
-            near, far = (
-                self.fill_torch(torch.from_numpy(np.empty(shape, dtype)), config, noise, seed)
-                for noise in (given, jitter(given, rng))
-            )
-            y = torch.from_numpy(np.empty(shape, dtype))
-            type(self).torch(y, **config, generator=theirs.manual_seed(seed))
-            x = type(self).numpy(np.empty(shape, dtype), **config, generator=ours)
-            moved = [np.abs(to_numpy(near) - to_numpy(far))]
-            found = [deviation("forward values", x, y.numpy(), moved, dtype)]
-            log.compare(found, f"{shape} seed {seed}")
-            follow = ours.rand(1) == torch.rand(1, generator=theirs).numpy()
-            log.require(bool(follow), f"{shape}: another number of draws")
-            default_generator.manual_seed(seed)
-            again = type(self).numpy(np.empty(shape, dtype), **config)
-            log.require(same(again, x), f"{shape}: the global generator draws something else")
+        whole: dict[str, Callable[[Any], Any]] = {"": lambda x: x}
+        targets = [(shape, name, cut) for shape in self.shapes for name, cut in whole.items()]
+        parts = whole | VIEWS if self.views and config is self.configs[-1] else whole
+        targets += [((40, 41), name, cut) for name, cut in parts.items()]
+        for (shape, view, part), own in itertools.product(targets, (True, False)):
+            seed, where = int(rng.integers(2**40)), f"{shape} {view}"
+            x = np.empty(shape, dtype)
+            y = torch.from_numpy(x.copy())
+            streams = Generator().manual_seed(seed), torch.Generator().manual_seed(seed)
+            defaults = default_generator.manual_seed(7), torch.default_generator.manual_seed(7)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of numbers too few or too far out
+                type(self).numpy(part(x), **config, **({"generator": streams[0]} if own else {}))
+                type(self).torch(part(y), **config, **({"generator": streams[1]} if own else {}))
+            text = far_from_promised(part(x), to_numpy(part(y)), self.draws)
+            log.require(not text, f"{where} seed {seed}: {text}")
+            alike = same_stream(*streams) and same_stream(*defaults)
+            log.require(alike, f"{where}: another number of draws")
 
     def _follows(self, log: Log, rng: np.random.Generator, config: Config) -> None:
         """Dvoretzky, Kiefer, Wolfowitz, Massart: P(sup |F_n - F| > d) <= 2 exp(-2 n d^2)."""

@@ -10,10 +10,11 @@ import numpy as np
 import torch
 
 import numpy_impl
-from parity_tests.harness.bridge import to_numpy, to_torch
+from parity_tests.harness.bridge import same_stream, to_numpy, to_torch
 from parity_tests.harness.budget import compare
 from parity_tests.harness.case import Log
 from parity_tests.harness.inputs import Array, Config, brief, same
+from parity_tests.harness.promised import far_from_promised
 from parity_tests.harness.refusal import Refusal, raises, refused, says
 
 if TYPE_CHECKING:
@@ -287,6 +288,20 @@ def _refuses(case: ModuleParity, log: Log, refusal: Refusal) -> None:
         log.require(not accepted, f"{what}: torch accepts it")
 
 
+def one_seed(case: ModuleParity, log: Log, rng: np.random.Generator, config: Config) -> None:
+    """Built from one seed and no weight copied, both start from the same numbers."""
+    seed = int(rng.integers(2**40))
+    numpy_impl.manual_seed(seed)
+    torch.default_generator.manual_seed(seed)
+    ours, theirs = case.build(config, "float32"), case.build_torch(config, torch.float32)
+    start = to_numpy(dict(theirs.state_dict()))
+    for k, x in ours.state_dict().items():
+        text = far_from_promised(x, start[k], "uniform", "normal")
+        log.require(not text, f"{k} from seed {seed}: {text}")
+    alike = same_stream(numpy_impl.default_generator, torch.default_generator)
+    log.require(alike, "one side drew more than the other")
+
+
 EVERY_CONFIG: dict[str, Rule] = {"finite differences": finite_differences}
 ONE_CONFIG: dict[str, Rule] = {
     "memory layouts": memory_layouts,
@@ -294,5 +309,6 @@ ONE_CONFIG: dict[str, Rule] = {
     "backward needs a forward": backward_needs_a_forward,
     "state_dict both ways": state_dict_both_ways,
     "repr, modes, dtypes": frame,
+    "one seed": one_seed,
     "refusals": refusals,
 }

@@ -7,8 +7,9 @@
         def train(self, impl, model, data, epochs):
             return model.fit(data.x, data.y, epochs, self.batch_size, generator=data.generator)
 
-`impl` is numpy_impl or torch_impl, so one declaration serves both. Both start from the same weights
-(drawn on the NumPy side and loaded on the other) and the same seeds.
+`impl` is numpy_impl or torch_impl, so one declaration serves both. Both start from one seed and
+nothing is copied: the same numbers of both generators make the weights, the shuffles and the
+dropout masks. Where `copies_weights` says so, weights that stand already are loaded on both sides.
 
 float64 is compared over the whole run, float32 over its first steps: two right float32 runs part
 for good where the input of a ReLU is so near 0 that rounding gives it another sign. Where that
@@ -29,12 +30,18 @@ import numpy as np
 import torch
 
 import numpy_impl.architectures
+import numpy_impl.training
 import torch_impl.architectures
+import torch_impl.losses
+import torch_impl.optimization
+import torch_impl.regularization
+import torch_impl.training
 from examples.datasets import load_splits
 from parity_tests.harness.bridge import same_stream, to_numpy, to_torch
 from parity_tests.harness.budget import Arrays, Deviation, Known, hold, jitter
 from parity_tests.harness.case import Case, Check, Curve, Log, Settings
 from parity_tests.harness.inputs import Array
+from parity_tests.harness.promised import far_from_promised
 from parity_tests.harness.rounding import rounded_steps
 from parity_tests.harness.stand_ins import Place
 
@@ -67,6 +74,7 @@ class TrainingParity(Case):
         batch_size: for `train` to use.
         samples: how many training digits; None takes all of them.
         steps: how many steps are compared in float32.
+        copies_weights: whether both sides load the same weights rather than draw them.
         mistakes, rewrites: methods to put in the place of this case's, by name, for the NumPy side.
     """
 
@@ -74,6 +82,7 @@ class TrainingParity(Case):
     batch_size: ClassVar[int] = 64
     samples: ClassVar[int | None] = 320
     steps: ClassVar[int] = 10
+    copies_weights: ClassVar[bool] = False
     _references: dict[Any, Known]
 
     # ---- what a case writes -----------------------------------------------------------------
@@ -113,6 +122,7 @@ class TrainingParity(Case):
         yield from self.trials(settings)
 
     def _whole(self, log: Log, epochs: int, seed: int) -> None:
+        self._starts(log, seed)
         self._references.clear()  # torch must run here too, for its stream to be looked at
         found, curves = self._compare(self._given(seed), "float64", epochs, seed)
         log.compare(found, f"{epochs} epochs")
@@ -122,10 +132,19 @@ class TrainingParity(Case):
             "the global random streams stand at different places at the end",
         )
 
+    def _starts(self, log: Log, seed: int) -> None:
+        """From one seed the weights are torch's, to the bit where bits are promised."""
+        numpy_impl.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
+        start = to_numpy(dict(self.make(torch_impl).state_dict()))
+        for k, x in self.make(numpy_impl).state_dict().items():
+            text = far_from_promised(x, start[k], "uniform", "normal")
+            log.require(not text, f"{k} at the start: {text}")
+
     def _first_steps(self, log: Log, epochs: int, seed: int) -> None:
         found, _ = self._compare(self._short(seed), "float32", 1, seed)
         log.compare(found, f"{self.steps} steps")
-        given = {k: _cast(x, "float32") for k, x in self._given(seed).items()}
+        given = {k: _cast(x, "float32") for k, x in self._drawn(self._given(seed)).items()}
         signs: list[list[tuple[str, Array]]] = [[], []]
         ours = self._run(numpy_impl, given, epochs, seed, signs[0])
         theirs = self._run(torch_impl, given, epochs, seed, signs[1])
@@ -148,6 +167,11 @@ class TrainingParity(Case):
 
     # ---- running both sides -----------------------------------------------------------------
 
+    def _drawn(self, given: Arrays) -> Arrays:
+        """What a run is given that draws its own weights, if this case's do."""
+        kept = self.copies_weights
+        return {k: x for k, x in given.items() if kept or not k.startswith("state")}
+
     def _given(self, seed: int = SEED) -> dict[str, Array]:
         numpy_impl.manual_seed(seed)
         state = self.make(numpy_impl).double().state_dict()
@@ -163,6 +187,8 @@ class TrainingParity(Case):
     ) -> dict[str, Array]:
         """One run on one side: what it wrote down and what became of the model, by label.
 
+        It starts from the state given, or without one from what `make` draws; either way the
+        global stream goes on from there.
         `signs` takes in, for every rectifier in every step, where its output is positive.
         """
         dtype, numpy_side = str(given["x"].dtype), impl is numpy_impl
@@ -170,12 +196,12 @@ class TrainingParity(Case):
         arrays = {k: x.copy() for k, x in given.items() if not k.startswith("state")}
         (numpy_impl if numpy_side else torch.default_generator).manual_seed(seed)
         model = self.make(impl).to(dtype if numpy_side else getattr(torch, dtype))
-        model.load_state_dict(state if numpy_side else to_torch(state))
+        if state:
+            model.load_state_dict(state if numpy_side else to_torch(state))
         if signs is not None:
             _watch(model, signs)
         generator = (numpy_impl if numpy_side else torch).Generator().manual_seed(seed)
         data = Data(generator=generator, **(arrays if numpy_side else to_torch(arrays)))
-        (numpy_impl if numpy_side else torch.default_generator).manual_seed(seed)
         history = self.train(impl, model, data, epochs)
         output = impl.training.predict(model, data.x_val)
         numbers = {
@@ -205,7 +231,7 @@ class TrainingParity(Case):
             self._references[key] = self._reference(given, epochs, seed)
         known = self._references[key]
         truth, noise = known.truth, known.noise
-        got = self._run(numpy_impl, given, epochs, seed)
+        got = self._run(numpy_impl, self._drawn(given), epochs, seed)
         found = hold(got, known, dtype, by_step=True)
         drawn = []
         for k in DRAWN if dtype == "float64" else ():
@@ -218,7 +244,7 @@ class TrainingParity(Case):
         rng = np.random.default_rng(seed)
         nearby = [given] + [jitter(given, rng) for _ in range(NEARBY)]
         if given["x"].dtype == np.float64:
-            truth = self._run(torch_impl, given, epochs, seed)
+            truth = self._run(torch_impl, self._drawn(given), epochs, seed)
             with rounded_steps(rng):
                 pairs = [(self._run(torch_impl, g, epochs, seed), truth) for g in nearby[1:]]
         else:
@@ -238,7 +264,7 @@ class _Course(Place):
         self._case, self._given = case, case._short(SEED)
 
     def run(self, case: TrainingParity) -> Arrays:
-        return case._run(numpy_impl, self._given, case.epochs, SEED)
+        return case._run(numpy_impl, case._drawn(self._given), case.epochs, SEED)
 
     def measure(self) -> Known:
         return self._case._reference(self._given, self._case.epochs, SEED)

@@ -10,9 +10,11 @@ from numpy_impl import nn
 from numpy_impl.initialization import by_activation as ours
 from numpy_impl.initialization import fan
 from numpy_impl.layers import Linear
+from numpy_impl.random import default_generator
 from parity_tests.harness import Case, Check
-from parity_tests.harness.bridge import to_numpy
+from parity_tests.harness.bridge import same_stream, to_numpy
 from parity_tests.harness.init_case import Handed, handed
+from parity_tests.harness.promised import far_from_promised
 from parity_tests.harness.refusal import raises
 from parity_tests.harness.stand_ins import Compared
 from torch_impl.initialization import by_activation as theirs
@@ -67,6 +69,7 @@ class TestInitWeights(Case):
             for dtype in settings.dtypes:
                 name = f"agrees[{activation}|{dtype}]"
                 yield Check(name, partial(self._agrees, settings, activation, dtype))
+            yield Check(f"one seed[{activation}]", partial(self._one_seed, settings, activation))
         yield Check("refusals", self._refusals)
         yield Check("one Linear alone", self._alone)
         yield from self.trials(settings)
@@ -76,6 +79,17 @@ class TestInitWeights(Case):
 
     def _agrees(self, settings, activation, dtype, log):
         log.compare(self._place(settings, activation).compare(self, dtype), activation)
+
+    def _one_seed(self, settings, activation, log):
+        """Constructed and started anew on both sides, nothing copied or handed in."""
+        seed = int(self.rng(settings, activation).integers(2**40))
+        ours_, theirs_ = (g.manual_seed(seed) for g in (default_generator, torch.default_generator))
+        model = type(self).numpy(network(nn, Linear, Norm).float(), activation)
+        twin = type(self).torch(network(torch_nn, torch_nn.Linear, TorchNorm), activation)
+        for k, y in twin.state_dict().items():
+            text = far_from_promised(model.state_dict()[k], to_numpy(y), "normal")
+            log.require(not text, f"{k}: {text}")
+        log.require(same_stream(ours_, theirs_), "one side drew more than the other")
 
     def _place(self, settings, activation):
         rng = self.rng(settings, activation)

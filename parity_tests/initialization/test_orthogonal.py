@@ -1,10 +1,13 @@
 """orthogonal_, from the same normal matrix on both sides."""
 
 import numpy as np
+import pytest
+import torch
 
 from numpy_impl.initialization import orthogonal as ours
-from numpy_impl.random import default_generator
+from numpy_impl.random import Generator, default_generator
 from parity_tests.harness import InitializerParity, Refusal, grid
+from parity_tests.harness.bridge import same_stream
 from torch_impl.initialization import orthogonal as theirs
 
 
@@ -40,6 +43,7 @@ class TestOrthogonal(InitializerParity):
     numpy, torch = ours.orthogonal_, theirs.orthogonal_
     configs = grid(gain=[1, -0.5, 0, 5 / 3])
     shapes = ((3, 5), (6, 2), (4, 4), (1, 1), (1, 7), (2, 3, 4), (0, 3), (17, 9))
+    draws = "orthogonal_"
     refusals = [
         Refusal({}, (np.zeros(3),), r"2 or more dimensions, got shape \(3,\)"),
         Refusal({}, (np.zeros(()),), "dimensions"),
@@ -49,6 +53,17 @@ class TestOrthogonal(InitializerParity):
         "wide drawn tall": wide_not_transposed,
         "gain squared": gain_squared,
     }
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_from_one_seed_only_the_qr_parts_the_sides(dtype):
+    for seed, shape in enumerate([(3, 5), (40, 41), (41, 40), (30, 30), (128, 64)]):
+        streams = Generator().manual_seed(seed), torch.Generator().manual_seed(seed)
+        condition = np.linalg.cond(streams[0].clone_state().normal(0, 1, shape, dtype))
+        x = ours.orthogonal_(np.empty(shape, dtype), generator=streams[0])
+        y = theirs.orthogonal_(torch.from_numpy(np.empty(shape, dtype)), generator=streams[1])
+        assert np.abs(x - y.numpy()).max() <= 4 * np.finfo(dtype).eps * condition
+        assert same_stream(*streams)
 
 
 def test_the_shorter_side_is_orthonormal():

@@ -30,6 +30,7 @@ class TestSparse(InitializerParity):
     numpy, torch = ours.sparse_, theirs.sparse_
     configs = grid(sparsity=[0.0, 0.1, 1, 0.5], std=[0.01, 2.0])
     shapes = ((3, 5), (6, 2), (1, 1), (11, 7), (0, 3), (3, 0))
+    draws = "normal"
     refusals = [
         Refusal({"sparsity": 0.5}, (np.zeros(3),), r"2 dimensions, got shape \(3,\)"),
         Refusal({"sparsity": 0.5}, (np.zeros((2, 2, 2)),), "2 dimensions"),

@@ -36,6 +36,7 @@ class TestTruncNormal(InitializerParity):
         {"a": 1.0, "b": 1.0},
     ]
     shapes = ((3, 5), (7,), (), (0, 3), (2, 3, 2))
+    draws = "trunc_normal_"
     refusals = [
         Refusal({"std": 0.0}, says="std > 0, got 0.0"),
         Refusal({"std": -1.0}, says="std > 0", torch=False),  # torch then draws as for +1 at times

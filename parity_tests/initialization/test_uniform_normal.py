@@ -40,7 +40,7 @@ class TestUniform(InitializerParity):
         {"a": -1.0, "b": 4},
     ]
     shapes = SHAPES
-    same_seeds = True
+    draws = "uniform"
     refusals = [
         Refusal({"a": 2.0}, says="a=2.0 and b=1.0"),
         Refusal({"a": np.nan}, says="finite"),
@@ -68,6 +68,7 @@ class TestNormal(InitializerParity):
     numpy, torch = ours.normal_, theirs.normal_
     configs = [{}, {"mean": -3.0, "std": 0.02}, {"std": 0}, {"mean": 1e4}]
     shapes = SHAPES
+    draws = "normal"
     refusals = [
         Refusal({"std": -1.0}, says="std >= 0, got -1.0"),
         Refusal({"std": np.nan}, says="std >= 0, got nan"),

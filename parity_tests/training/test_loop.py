@@ -179,6 +179,7 @@ class TestRegression(TrainingParity):
 
     numpy, torch = ElasticNet, torch_impl.regularization.ElasticNet
     epochs = 5
+    copies_weights = True
     mistakes = {
         "the guide's gradient, D/2 times the loss's": {
             "criterion": lambda self, impl: GuidesGradient()

@@ -288,7 +288,7 @@ def _initializers(case: InitializerParity) -> Iterator[Source]:
                 partial(_initializer_plans, case, config, plan),
                 partial(measure, theirs, noise),
             )
-        if case.same_seeds:
+        if case.draws == "uniform":
             yield _from_a_seed(case, config, (6, 7), rng)
 
 
