@@ -345,7 +345,9 @@ class Generator(MersenneTwister):
             "normal float32": Promise(0 if close else 12, f"{narrow}; {library} below 16 numbers"),
             "normal float64": Promise(0 if here.known else 3, library),
             "exponential": Promise(0 if here.known else 2, library),
-            "multinomial": Promise(0, "sums and searches; without replacement, exponential"),
+            "multinomial": Promise(
+                0 if here.known else math.inf, "sums and searches; without replacement, exponential"
+            ),
             "trunc_normal_": Promise(0 if close else 12, "normal; torch 2.12 and later"),
             "orthogonal_": Promise(
                 math.inf, "normal; QR by another library: eps times the draws' condition number"

@@ -83,7 +83,8 @@ class TestInitWeights(Case):
     def _one_seed(self, settings, activation, log):
         """Constructed and started anew on both sides, nothing copied or handed in."""
         seed = int(self.rng(settings, activation).integers(2**40))
-        ours_, theirs_ = (g.manual_seed(seed) for g in (default_generator, torch.default_generator))
+        ours_ = default_generator.manual_seed(seed)
+        theirs_ = torch.default_generator.manual_seed(seed)
         model = type(self).numpy(network(nn, Linear, Norm).float(), activation)
         twin = type(self).torch(network(torch_nn, torch_nn.Linear, TorchNorm), activation)
         for k, y in twin.state_dict().items():
