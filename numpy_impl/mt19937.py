@@ -121,10 +121,9 @@ class MersenneTwister:
 
     def words(self, n: int) -> Array:
         """The next n words, uint32."""
-        if n == 0:
-            return np.empty(0, np.uint32)  # bytes(0) would use up a word
-        self._untouched = False
-        return np.frombuffer(self._engine.bytes(4 * n), dtype="<u4")
+        if n:
+            self._untouched = False
+        return self._engine.randint(0, 2**32, n, np.uint32)
 
     def random64(self, n: int = 1) -> Array:
         """The next n 64-bit words: a word for the high half, then one for the low half."""

@@ -59,7 +59,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
-from numpy_impl.exact_arithmetic import fma, libm, log_sin_cos, machine, stretch
+from numpy_impl.exact_arithmetic import CHUNK, fma, libm, log_sin_cos, machine, stretch
 from numpy_impl.mt19937 import DEFAULT_SEED, MersenneTwister
 
 __all__ = [
@@ -107,10 +107,14 @@ class Generator(MersenneTwister):
         """Uniform numbers in [0, 1): the low 24 bits of a word, or 53 bits of a double word."""
         n = _count(shape)
         if np.dtype(dtype) == np.float32:
-            unit = (self.words(n) & np.uint32(2**24 - 1)).astype(np.float32)
+            bits = self.words(n)
+            bits &= np.uint32(2**24 - 1)
+            unit = bits.view(np.int32).astype(np.float32)
             unit *= np.float32(2.0**-24)
         else:
-            unit = self._bits53(n).astype(np.float64)
+            bits = self.random64(n)
+            bits &= np.uint64(2**53 - 1)
+            unit = bits.view(np.int64).astype(np.float64)
             unit *= 2.0**-53
         return unit.astype(dtype, copy=False).reshape(shape)
 
@@ -144,13 +148,17 @@ class Generator(MersenneTwister):
         if np.ndim(p):
             chances = np.broadcast_to(np.asarray(p), x.shape).transpose(memory_order(x))
             return fill(x, self.rand(chances.shape, chances.dtype) < chances)
-        bits = self._bits53(x.size)  # k / 2**53 < p for a whole k, without the division
-        return fill(x, bits < np.uint64(math.ceil(float(p) * 2.0**53)))
+        return fill(x, self._below(float(p), x.size))
 
-    def _bits53(self, n: int) -> Array:
-        bits = self.random64(n)
-        bits &= np.uint64(2**53 - 1)
-        return bits
+    def _below(self, p: float, n: int) -> Array:
+        """Whether k / 2**53 < p for the next n numbers k of 53 bits; their high 21 mostly tell."""
+        high_limit, low_limit = divmod(math.ceil(p * 2.0**53), 2**32)
+        words = self.words(2 * n)
+        high = words[::2] & np.uint32(2**21 - 1)
+        below = high < np.uint32(high_limit)
+        (close,) = np.nonzero(high == np.uint32(high_limit))
+        below[close] = words[2 * close + 1] < np.uint32(low_limit)
+        return below
 
     # ---- normal numbers ---------------------------------------------------------------------
 
@@ -188,19 +196,19 @@ class Generator(MersenneTwister):
         return x
 
     def _normal_blocks(self, n: int, dtype: np.dtype[Any]) -> Array:
-        unit, whole = self.rand((n,), dtype), n - n % BLOCK
+        z, whole = self.rand((n,), dtype), n - n % BLOCK
         if n > whole:
-            unit = np.concatenate((unit[:whole], self.rand((BLOCK,), dtype)))
-        u, v = unit.reshape(-1, 2, BLOCK // 2).swapaxes(0, 1)
-        log, sin, cos = log_sin_cos((1 - u).ravel(), v.ravel())
-        radius = np.sqrt(-2 * log)
-        z = np.empty_like(unit).reshape(-1, 2, BLOCK // 2)
-        z[:, 0] = (radius * cos).reshape(-1, BLOCK // 2)
-        z[:, 1] = (radius * sin).reshape(-1, BLOCK // 2)
-        blocks = z.ravel()
+            z = np.concatenate((z[:whole], self.rand((BLOCK,), dtype)))
+        pairs = z.reshape(-1, 2, BLOCK // 2)
+        for start in range(0, len(pairs), CHUNK // BLOCK):
+            u, v = pairs[start : start + CHUNK // BLOCK].swapaxes(0, 1)
+            log, sin, cos = log_sin_cos(1 - u, v)
+            radius = np.sqrt(-2 * log)
+            np.multiply(radius, cos, out=u)
+            np.multiply(radius, sin, out=v)
         if n > whole:  # the last block lies over the one before
-            blocks = np.concatenate((blocks[: n - BLOCK], blocks[-BLOCK:]))
-        return blocks
+            z = np.concatenate((z[: n - BLOCK], z[-BLOCK:]))
+        return z
 
     def _normal_pairs(self, n: int) -> Array:
         kept = [] if self.cached_normal is None else [self.cached_normal]

@@ -49,12 +49,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(options.threads)))
     import torch
 
-    from examples.benchmarks import networks, pieces
+    from examples.benchmarks import draws, networks, pieces
     from examples.benchmarks.growth import growth, text
     from examples.benchmarks.machine import machine
     from examples.benchmarks.table import apart, compare, header, line, missing
 
-    works = networks.WORKS + pieces.WORKS
+    works = networks.WORKS + pieces.WORKS + draws.WORKS
     known = [work.name for work in works] + ["growth"]
     for name in options.names:
         if not any(name in other for other in known):
