@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -82,7 +83,7 @@ def dropout(dtype: str) -> dict[str, Step]:
 
 
 def _works() -> list[Work]:
-    draws = [
+    draws: list[tuple[str, str, Callable[[], dict[str, Step]], float]] = [
         ("rand-float32", "uniform numbers, float32", partial(rand, "float32"), 1.5),
         ("bernoulli", "coins, the mask of dropout", coins, 1.5),
         ("dropout", "Dropout forward, float32", partial(dropout, "float32"), 1.5),
