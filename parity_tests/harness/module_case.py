@@ -50,6 +50,7 @@ class ModuleParity(Case):
         aliases: True where the output may share memory with the input, as torch's does.
         network: True where several layers follow each other: each is then allowed to round in its
             own way, see `rounding`.
+        draws: how weights start, by the names in `Generator.exactness()`.
     """
 
     configs: ClassVar[Sequence[Config]] = ({},)
@@ -61,6 +62,7 @@ class ModuleParity(Case):
     layouts: ClassVar[Mapping[str, Callable[[Array], Array]]] = LAYOUTS
     aliases: ClassVar[bool] = False
     network: ClassVar[bool] = False
+    draws: ClassVar[Sequence[str]] = ("uniform", "normal")
 
     # ---- what a case may override -----------------------------------------------------------
 

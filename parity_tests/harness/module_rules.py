@@ -296,7 +296,7 @@ def one_seed(case: ModuleParity, log: Log, rng: np.random.Generator, config: Con
     ours, theirs = case.build(config, "float32"), case.build_torch(config, torch.float32)
     start = to_numpy(dict(theirs.state_dict()))
     for k, x in ours.state_dict().items():
-        text = far_from_promised(x, start[k], "uniform", "normal")
+        text = far_from_promised(x, start[k], *case.draws)
         log.require(not text, f"{k} from seed {seed}: {text}")
     alike = same_stream(numpy_impl.default_generator, torch.default_generator)
     log.require(alike, "one side drew more than the other")

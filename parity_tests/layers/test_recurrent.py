@@ -177,6 +177,7 @@ class TestRNNOfOneSequence(TestRNN):
 
 
 class TestRNNClassifier(ModuleParity):
+    draws = ("uniform", "orthogonal_")
     numpy, torch = ours.RNNClassifier, theirs.RNNClassifier
     configs = grid(**SIZES, num_classes=[2], num_layers=[2], nonlinearity=["relu", "tanh"])
     inputs = [*arrays("N L input_size", N=[0, 1], L=[1]), *arrays("N L input_size", N=[3], L=[4])]
