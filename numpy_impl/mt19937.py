@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import operator
 import secrets
+import sys
 from typing import Any, TypeVar
 
 import numpy as np
@@ -127,7 +128,9 @@ class MersenneTwister:
 
     def random64(self, n: int = 1) -> Array:
         """The next n 64-bit words: a word for the high half, then one for the low half."""
-        pairs = self.words(2 * n).view("<u8")  # which has the first of two words in the low half
-        halves = pairs >> np.uint64(32)
-        halves |= pairs << np.uint64(32)
-        return halves
+        pairs = self.words(2 * n).view(np.uint64)
+        if sys.byteorder == "little":  # which has the first of two words in the low half
+            first = pairs << np.uint64(32)
+            pairs >>= np.uint64(32)
+            pairs |= first
+        return pairs

@@ -459,7 +459,7 @@ def test_one_rounding_is_that_of_exact_fractions():
             y, z = (dtype(v) for v in rng.standard_normal(2) * 10.0 ** rng.integers(-4, 4, 2))
             x = rng.standard_normal(20).astype(dtype)
             x[:4] = -z / y, np.nextafter(-z / y, dtype(0)), 0, 1
-            found = exact_arithmetic.fma(x, y, z, fused=True)
+            found = exact_arithmetic.fma(x.copy(), y, z, fused=True)
             for value, result in zip(x, found):
                 exact = Fraction(float(value)) * Fraction(float(y)) + Fraction(float(z))
                 near = [result, *(np.nextafter(result, dtype(end)) for end in (9e30, -9e30))]
@@ -472,8 +472,8 @@ def test_a_sum_that_would_be_rounded_twice_is_rounded_once():
     x, y, z = np.array([1 + 2**-12], np.float32), 1 + 2**-12, 2.0**-60
     exact = (1 + 2**-12) ** 2  # 1 + 2**-11 + 2**-24: itself a middle
     assert np.float32(exact + z) == np.float32(exact) == np.float32(1 + 2**-11)
-    assert exact_arithmetic.fma(x, y, z, fused=True)[0] == np.float32(1 + 2**-11 + 2**-23)
-    assert exact_arithmetic.fma(x, y, -z, fused=True)[0] == np.float32(1 + 2**-11)
+    assert exact_arithmetic.fma(x.copy(), y, z, fused=True)[0] == np.float32(1 + 2**-11 + 2**-23)
+    assert exact_arithmetic.fma(x.copy(), y, -z, fused=True)[0] == np.float32(1 + 2**-11)
 
 
 # ---- bad arguments -------------------------------------------------------------------------------
