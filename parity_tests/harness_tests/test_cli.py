@@ -140,7 +140,10 @@ class TestSlow(Case):
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal to a process group")
 def test_ctrl_c_prints_what_is_done_and_leaves_nothing_running(write_suite, tmp_path):
     suite = write_suite(layers__slow=SLOW)
-    code = f"import sys; from parity_tests.harness.cli import main; sys.exit(main(suite={suite!r}))"
+    code = (  # what a shell starts in its background is deaf to Ctrl-C, and so are its children
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        f"from parity_tests.harness.cli import main; sys.exit(main(suite={suite!r}))"
+    )
     process = subprocess.Popen(
         [sys.executable, "-c", code, "run", "--jobs", "1"],
         cwd=tmp_path,
