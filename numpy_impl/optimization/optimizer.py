@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -14,10 +14,11 @@ from numpy_impl.module import Array, Parameter, RemovableHandle, zero_grads
 
 __all__ = ["Optimizer"]
 
-BLOCK = 65536
-"""Elements that are updated together, all passes of the formula before the next: one L2 cache."""
-SMALL = 4096
-"""Elements up to which it is cheaper to copy parameters side by side than to visit each."""
+BLOCK = 2**17
+"""Bytes of each array that are updated together, all passes of the formula before the next: with
+moments and scratch they stay in one L2 cache."""
+LINE = 64
+"""Bytes of a cache line. Writing a vector that straddles two takes twice as long."""
 
 Group = dict[str, Any]
 StepHook = Callable[["Optimizer", tuple[Any, ...], dict[str, Any]], Any]
@@ -53,7 +54,7 @@ class Optimizer:
         self.defaults = defaults
         self.state: defaultdict[Parameter, dict[str, Any]] = defaultdict(dict)
         self.param_groups: list[Group] = []
-        self._scratch: dict[Any, Array] = {}
+        self._scratch: dict[Any, list[Array]] = {}
         self._opt_called = False
         self._pre_hooks: dict[int, StepHook] = {}
         self._post_hooks: dict[int, StepHook] = {}
@@ -87,16 +88,10 @@ class Optimizer:
         for hook in list(self._pre_hooks.values()):
             hook(self, given, {})
         loss = None if closure is None else closure()
-        for p in self._parameters():
-            if p.grad is not None:
-                _require_like(p, "gradient", p.grad)
-                for name, array in self.state.get(p, {}).items():
-                    if name != "step":
-                        _require_like(p, name, array)
+        work = [(bundle, group) for group in self.param_groups for bundle in self.bundles(group)]
         with np.errstate(all="ignore"):  # what overflows becomes inf in silence, as in torch
-            for group in self.param_groups:
-                for bundle in self.bundles(group):
-                    self.update(bundle, group)
+            for bundle, group in work:
+                self.update(bundle, group)
         self._opt_called = True
         for hook in list(self._post_hooks.values()):
             hook(self, given, {})
@@ -157,22 +152,19 @@ class Optimizer:
 
     # ---- the walk -------------------------------------------------------------------------------
 
-    def bundles(self, group: Group) -> Iterator[list[Parameter]]:
-        """The parameters that have a gradient: large ones alone, small ones of one age together."""
-        small: dict[Any, list[Parameter]] = {}
+    def bundles(self, group: Group) -> Iterable[list[Parameter]]:
+        """The parameters that have a gradient, those of one age and dtype together.
+
+        Raises RuntimeError for a gradient or a state that is not like its parameter.
+        """
+        found: dict[Any, list[Parameter]] = {}
         for p in group["params"]:
-            if p.grad is None:
-                continue
-            if p.data.size > SMALL:
-                yield [p]
-                continue
-            state = self.state.get(p, {})
-            age = float(state["step"]) if "step" in state else bool(state)
-            small.setdefault((p.dtype, age), []).append(p)
-        together = BLOCK // SMALL
-        for bundle in small.values():
-            for i in range(0, len(bundle), together):
-                yield bundle[i : i + together]
+            if p.grad is not None:
+                state = self.state.get(p, {})
+                _require_like(p, state)
+                age = float(state["step"]) if "step" in state else bool(state)
+                found.setdefault((age, p.data.dtype), []).append(p)
+        return found.values()
 
     def begin(self, bundle: list[Parameter], names: Iterable[str]) -> float:
         """Make state of zeros where there is none yet, count the step, and return its number."""
@@ -185,47 +177,36 @@ class Optimizer:
         return float(self.state[bundle[0]]["step"])
 
     def blocks(
-        self, bundle: list[Parameter], names: Iterable[str] = ()
+        self, bundle: list[Parameter], names: Sequence[str] = ()
     ) -> Iterator[tuple[Array, ...]]:
         """Walk a bundle in blocks: data, gradient, each named state, then two of scratch.
 
         What is written into a block is written into the arrays, however they lie in memory. A
-        large parameter comes piece by piece, several small ones as one row that is written back
-        at the end. Scratch is the optimizer's own and kept, so that a step allocates nothing.
+        large parameter comes piece by piece. Scratch is the optimizer's own and kept, so that a
+        step allocates nothing.
         """
-        columns: list[Any] = [[p.data for p in bundle], [p.grad for p in bundle]]
-        columns += [[self.state[p][name] for p in bundle] for name in names]
-        first = bundle[0].data
-        if len(bundle) > 1:
-            size = sum(p.data.size for p in bundle)
-            rows = self._spare(len(columns) + 2, size, first.dtype)
-            for row, column in zip(rows, columns):
-                np.concatenate(column, axis=None, out=row)
-            yield tuple(rows)
-            written, stop = [0, *range(2, len(columns))], 0  # the gradients were only read
-            for arrays in zip(*columns):
-                start, stop = stop, stop + arrays[0].size
-                pieces = rows[:, start:stop].reshape(len(rows), *arrays[0].shape)
-                for i in written:
-                    arrays[i][...] = pieces[i]
-        elif first.size <= BLOCK:
-            s, h = self._spare(2, first.size, first.dtype)
-            shape = first.shape
-            yield *(column[0] for column in columns), s.reshape(shape), h.reshape(shape)
-        else:
-            access = [["readwrite"], ["readonly"], *[["readwrite"]] * (len(columns) - 2)]
-            spare = self._spare(2, BLOCK, first.dtype)
-            arrays = tuple(column[0] for column in columns)
+        dtype = bundle[0].data.dtype
+        block, spare = BLOCK // dtype.itemsize, self._spare(dtype)
+        for p in bundle:
+            state, data = self.state[p] if names else {}, p.data
+            arrays: list[Any] = [data, p.grad, *[state[name] for name in names]]
+            if data.size <= block:
+                yield *arrays, *(row[: data.size].reshape(data.shape) for row in spare)
+                continue
+            access = [["readwrite"], ["readonly"], *[["readwrite"]] * len(names)]
             flags: Any = ["external_loop", "buffered"]
-            with np.nditer(arrays, flags, access, buffersize=BLOCK) as walk:  # type: ignore[arg-type]
+            with np.nditer(arrays, flags, access, buffersize=block) as walk:  # type: ignore[arg-type]
                 for views in walk:
-                    yield *views, *spare[:, : views[0].size]
+                    yield *views, *(row[: views[0].size] for row in spare)
 
-    def _spare(self, rows: int, size: int, dtype: Any) -> Array:
-        flat = self._scratch.get(dtype)
-        if flat is None or flat.size < rows * size:
-            flat = self._scratch[dtype] = np.empty(rows * size, dtype)
-        return flat[: rows * size].reshape(rows, size)
+    def _spare(self, dtype: np.dtype[Any]) -> list[Array]:
+        """Two rows of scratch of a block each, beginning with a cache line."""
+        if dtype not in self._scratch:
+            raw = np.empty(2 * BLOCK + LINE, np.uint8)
+            start = -raw.ctypes.data % LINE
+            rows = raw[start : start + 2 * BLOCK].view(dtype).reshape(2, -1)
+            self._scratch[dtype] = list(rows)
+        return self._scratch[dtype]
 
     # ---- state ----------------------------------------------------------------------------------
 
@@ -295,12 +276,15 @@ class Optimizer:
         return f"{type(self).__name__} (\n{listing})"
 
 
-def _require_like(p: Parameter, name: str, array: Array) -> None:
-    if array.shape != p.data.shape or array.dtype != p.data.dtype:
-        raise RuntimeError(
-            f"{name} must be like its parameter, {p.shape} {p.dtype}, "
-            f"got {array.shape} {array.dtype}"
-        )
+def _require_like(p: Parameter, state: dict[str, Any]) -> None:
+    """RuntimeError unless the gradient and the state have the parameter's shape and dtype."""
+    shape, dtype = p.data.shape, p.data.dtype
+    for name, array in (("gradient", p.grad), *state.items()):
+        if name != "step" and (array.shape != shape or array.dtype != dtype):
+            raise RuntimeError(
+                f"{name} must be like its parameter, {shape} {dtype}, "
+                f"got {array.shape} {array.dtype}"
+            )
 
 
 def _like(p: Parameter, key: str, value: Any) -> Any:
