@@ -18,6 +18,7 @@ __all__ = ["BatchNorm1d", "BatchNorm2d", "batch_norm_from_guide", "linear_norm_r
 
 ROWS, LENGTH = 128, 16384  # numbers that are summed in the array's own dtype, then in float64
 ONES = {dtype: np.ones(ROWS, dtype) for dtype in FLOATS}  # making them takes longer than a sum
+BLOCK = 2**18  # bytes of each array that go through all passes together: they share one L2 cache
 
 
 def _sums(x: Array) -> Array:
@@ -28,19 +29,56 @@ def _sums(x: Array) -> Array:
     rows, ones, whole = x[:, :, 0], ONES[x.dtype], n - n % ROWS
     total = (ones[: n - whole] @ rows[whole:]).astype(np.float64)
     if whole:
-        total += (ones @ rows[:whole].reshape(-1, ROWS, channels)).sum(axis=0, dtype=np.float64)
+        pieces = ones @ rows[:whole].reshape(whole // ROWS, ROWS, channels)
+        total += pieces.sum(axis=0, dtype=np.float64)
     return total
 
 
 def _dots(x: Array, y: Array) -> Array:
     """The sum of x * y in each channel of x (N, C, L), float64."""
-    if x.shape[2] == 1:
+    n, channels, length = x.shape
+    if length == 1 and n < ROWS:
         return _sums(x * y)
-    total = np.zeros(x.shape[1])
-    for i in range(0, x.shape[2], LENGTH):
+    total, whole = np.zeros(channels), n - n % ROWS
+    if length == 1:
+        x, y, more, and_more = x[:whole], y[:whole], x[whole:], y[whole:]
+        x, y = x.reshape(whole // ROWS, ROWS, channels), y.reshape(-1, ROWS, channels)
+        total += np.einsum("bnc,bnc->bc", x, y).sum(axis=0, dtype=np.float64)
+        return total + _dots(more, and_more) if whole < n else total
+    for i in range(0, length, LENGTH):
         piece = np.vecdot(x[..., i : i + LENGTH], y[..., i : i + LENGTH])
         total += piece.sum(axis=0, dtype=np.float64)
     return total
+
+
+def _block(x: Array) -> int:
+    """How many rows of x (N, C, L) make a block; many are a multiple of what `_sums` adds up."""
+    rows = BLOCK // max(x[:1].nbytes, 1) or 1
+    return rows - rows % ROWS if rows > ROWS else rows
+
+
+def _blocks(rows: int, *arrays: Array) -> list[tuple[Array, ...]]:
+    """Arrays (N, C, L), cut alike into blocks of so many rows."""
+    if len(arrays[0]) <= rows:
+        return [arrays]
+    return [
+        tuple([array[i : i + rows] for array in arrays]) for i in range(0, len(arrays[0]), rows)
+    ]
+
+
+def _spread(v: Array, x: Array, rows: int) -> Array:
+    """One number a channel, in x's dtype, to go with a block of x; cut it to the block's rows.
+
+    Where x is long they are written out, for a block or at least for a row: NumPy is faster in one
+    long run than in many short ones.
+    """
+    n, channels, length = x.shape
+    narrow = v.astype(x.dtype).reshape(1, channels, 1)
+    if n < 4 * rows and (n < 4 or length == 1):
+        return narrow
+    wide = np.empty((rows if n >= 4 * rows else 1, channels, length), x.dtype)
+    wide[...] = narrow
+    return wide
 
 
 class _BatchNorm(Module):
@@ -85,51 +123,64 @@ class _BatchNorm(Module):
         from_batch = self.training or self.running_mean is None
         x = self._checked(x, from_batch)
         shape, x = x.shape, x.reshape(len(x), self.num_features, math.prod(x.shape[2:]))
-        n = max(len(x) * x.shape[2], 1)  # numbers a channel
+        n, block = max(len(x) * x.shape[2], 1), _block(x)  # numbers a channel, rows a block
+        y, rest, square = np.empty(x.shape, x.dtype), np.zeros(x.shape[1]), np.zeros(x.shape[1])
         with np.errstate(all="ignore"):  # NaN and infinity go through in silence, as in torch
+            mean = (_sums(x) / n).astype(x.dtype) if from_batch else self.running_mean.copy()
+            middle = _spread(mean, x, block)
+            for rows, z in _blocks(block, x, y):
+                np.subtract(rows, middle[: len(rows)], out=z)
+                if from_batch:
+                    rest += _sums(z)
+                    square += _dots(z, z)
             if from_batch:
-                mean = (_sums(x) / n).astype(x.dtype)
-                z = x - mean[:, None]
                 # what rounding the mean has left in z: without it an offset costs digits
-                rest = np.where(np.isfinite(mean), _sums(z) / n, 0)
-                var = np.maximum(_dots(z, z) / n - rest**2, 0)
+                rest = np.where(np.isfinite(mean), rest / n, 0)
+                var = np.maximum(square / n - rest**2, 0)
                 self._track(x, mean + rest, var)
             else:
-                mean, rest = self.running_mean.copy(), np.zeros(self.num_features)
-                z, var = x - mean[:, None], self.running_var.astype(np.float64)
+                var = self.running_var.astype(np.float64)
             rstd = 1 / np.sqrt(var + self.eps)
             a = rstd if self.weight is None else self.weight.data * rstd
             shift = -rest * a if self.bias is None else self.bias.data - rest * a
-            z *= a[:, None].astype(x.dtype)
-            z += shift[:, None].astype(x.dtype)
-        y = z.reshape(shape)
+            a, shift = _spread(a, x, block), _spread(shift, x, block)
+            for (z,) in _blocks(block, y):
+                z *= a[: len(z)]
+                z += shift[: len(z)]
+        y = y.reshape(shape)
         self.save_for_backward(y, x, mean, rest, rstd, from_batch)
         return y
 
     def backward(self, dy: Array) -> Array | None:
         """The gradient of x; adds into weight.grad and bias.grad."""
         dy, x, mean, rest, rstd, from_batch = self.saved_for_backward(dy)
-        shape, dy, n = dy.shape, dy.reshape(x.shape), max(len(x) * x.shape[2], 1)
+        shape, dy, n, block = dy.shape, dy.reshape(x.shape), max(len(x) * x.shape[2], 1), _block(x)
+        dx, dbias, dot = np.empty(x.shape, x.dtype), np.zeros(len(mean)), np.zeros(len(mean))
         with np.errstate(all="ignore"):
-            z = x - mean[:, None]
-            dbias = _sums(dy)
-            dot = _dots(dy, z) - rest * dbias  # of dy and x - mean
+            middle = _spread(mean, x, block)
+            for rows, g, z in _blocks(block, x, dy, dx):
+                np.subtract(rows, middle[: len(rows)], out=z)
+                dbias += _sums(g)
+                dot += _dots(g, z)
+            dot -= rest * dbias  # of dy and x - mean
             if self.weight is not None:
                 self.weight.add_grad((dot * rstd).astype(x.dtype))
             if self.bias is not None:
                 self.bias.add_grad(dbias.astype(x.dtype))
             if not self.needs_input_grad:
                 return None
-            a = rstd if self.weight is None else self.weight.data * rstd
-            if from_batch:  # mean and var moved with x, so their paths come back too
-                k = rstd**2 * dot / n
-                z *= k[:, None].astype(x.dtype)
-                z += (dbias / n - k * rest)[:, None].astype(x.dtype)
-                np.subtract(dy, z, out=z)
-                z *= a[:, None].astype(x.dtype)
-            else:
-                np.multiply(dy, a[:, None].astype(x.dtype), out=z)
-        return z.reshape(shape)
+            a = _spread(rstd if self.weight is None else self.weight.data * rstd, x, block)
+            k = rstd**2 * dot / n
+            slope, shift = _spread(k, x, block), _spread(dbias / n - k * rest, x, block)
+            for g, z in _blocks(block, dy, dx):
+                if from_batch:  # mean and var moved with x, so their paths come back too
+                    z *= slope[: len(z)]
+                    z += shift[: len(z)]
+                    np.subtract(g, z, out=z)
+                    z *= a[: len(z)]
+                else:
+                    np.multiply(g, a[: len(z)], out=z)
+        return dx.reshape(shape)
 
     def _checked(self, x: Array, from_batch: bool) -> Array:
         name, held = type(self).__name__, [self.weight, self.running_mean]
