@@ -19,6 +19,9 @@ BLOCK = 2**17
 moments and scratch they stay in one L2 cache."""
 LINE = 64
 """Bytes of a cache line. Writing a vector that straddles two takes twice as long."""
+SMALL, TOGETHER = 4096, 8
+"""Elements up to which a parameter is small, and how many small ones share their states' memory:
+their update is then one row of arithmetic, where the calls would cost more than the numbers."""
 
 Group = dict[str, Any]
 StepHook = Callable[["Optimizer", tuple[Any, ...], dict[str, Any]], Any]
@@ -54,7 +57,8 @@ class Optimizer:
         self.defaults = defaults
         self.state: defaultdict[Parameter, dict[str, Any]] = defaultdict(dict)
         self.param_groups: list[Group] = []
-        self._scratch: dict[Any, list[Array]] = {}
+        self._scratch: dict[Any, Array] = {}
+        self._joined: dict[tuple[Parameter, ...], dict[str, Array]] = {}
         self._opt_called = False
         self._pre_hooks: dict[int, StepHook] = {}
         self._post_hooks: dict[int, StepHook] = {}
@@ -152,8 +156,8 @@ class Optimizer:
 
     # ---- the walk -------------------------------------------------------------------------------
 
-    def bundles(self, group: Group) -> Iterable[list[Parameter]]:
-        """The parameters that have a gradient, those of one age and dtype together.
+    def bundles(self, group: Group) -> Iterator[list[Parameter]]:
+        """The parameters that have a gradient, by age and dtype; small ones apart, a few at a time.
 
         Raises RuntimeError for a gradient or a state that is not like its parameter.
         """
@@ -163,18 +167,34 @@ class Optimizer:
                 state = self.state.get(p, {})
                 _require_like(p, state)
                 age = float(state["step"]) if "step" in state else bool(state)
-                found.setdefault((age, p.data.dtype), []).append(p)
-        return found.values()
+                found.setdefault((age, p.data.dtype, p.data.size <= SMALL), []).append(p)
+        for bundle in found.values():
+            for i in range(0, len(bundle), TOGETHER):
+                yield bundle[i : i + TOGETHER]
 
-    def begin(self, bundle: list[Parameter], names: Iterable[str]) -> float:
+    def begin(self, bundle: list[Parameter], names: Sequence[str]) -> float:
         """Make state of zeros where there is none yet, count the step, and return its number."""
+        new = [p for p in bundle if not self.state[p]]
+        if new:
+            small = len(new) > 1 and new[0].data.size <= SMALL
+            for part in [new] if small else [[p] for p in new]:
+                self._make(part, names)
         for p in bundle:
-            state = self.state[p]
-            if not state:
-                state["step"] = np.zeros((), np.float32)
-                state.update({name: np.zeros_like(p.data) for name in names})
-            state["step"][()] += 1  # as a number: a tenth of the time of array arithmetic
+            self.state[p]["step"][()] += 1  # as a number: a tenth of the time of array arithmetic
         return float(self.state[bundle[0]]["step"])
+
+    def _make(self, params: list[Parameter], names: Sequence[str]) -> None:
+        """States of zeros, each name's side by side in one row of memory."""
+        size = sum(p.data.size for p in params)
+        rows = {name: np.zeros(size, params[0].data.dtype) for name in names}
+        stop = 0
+        for p in params:
+            start, stop = stop, stop + p.data.size
+            self.state[p]["step"] = np.zeros((), np.float32)
+            for name, row in rows.items():
+                self.state[p][name] = row[start:stop].reshape(p.data.shape)
+        if len(params) > 1:
+            self._joined[tuple(params)] = rows
 
     def blocks(
         self, bundle: list[Parameter], names: Sequence[str] = ()
@@ -182,11 +202,24 @@ class Optimizer:
         """Walk a bundle in blocks: data, gradient, each named state, then two of scratch.
 
         What is written into a block is written into the arrays, however they lie in memory. A
-        large parameter comes piece by piece. Scratch is the optimizer's own and kept, so that a
-        step allocates nothing.
+        large parameter comes piece by piece; small ones whose states lie side by side come as one
+        row, and their data is written back at the end. Scratch is the optimizer's own and kept,
+        so that a step allocates nothing.
         """
         dtype = bundle[0].data.dtype
-        block, spare = BLOCK // dtype.itemsize, self._spare(dtype)
+        rows = self._joined.get(tuple(bundle), {})
+        if rows and all(self.state[p][name].base is rows[name] for p in bundle for name in names):
+            data, g, s, h = self._spare(4, sum(p.data.size for p in bundle), dtype)
+            np.concatenate([p.data for p in bundle], axis=None, out=data)
+            np.concatenate([p.grad for p in bundle], axis=None, out=g)
+            yield data, g, *(rows[name] for name in names), s, h
+            stop = 0
+            for p in bundle:
+                start, stop = stop, stop + p.data.size
+                p.data[...] = data[start:stop].reshape(p.data.shape)
+            return
+        block = BLOCK // dtype.itemsize
+        spare = self._spare(2, block, dtype)
         for p in bundle:
             state, data = self.state[p] if names else {}, p.data
             arrays: list[Any] = [data, p.grad, *[state[name] for name in names]]
@@ -199,14 +232,15 @@ class Optimizer:
                 for views in walk:
                     yield *views, *(row[: views[0].size] for row in spare)
 
-    def _spare(self, dtype: np.dtype[Any]) -> list[Array]:
-        """Two rows of scratch of a block each, beginning with a cache line."""
-        if dtype not in self._scratch:
-            raw = np.empty(2 * BLOCK + LINE, np.uint8)
+    def _spare(self, rows: int, size: int, dtype: np.dtype[Any]) -> Array:
+        """Rows of scratch, each beginning with a cache line."""
+        width = -(-size * dtype.itemsize // LINE) * LINE  # in bytes, whole lines
+        lines = self._scratch.get(dtype)
+        if lines is None or lines.size < rows * width:
+            raw = np.empty(rows * width + LINE, np.uint8)
             start = -raw.ctypes.data % LINE
-            rows = raw[start : start + 2 * BLOCK].view(dtype).reshape(2, -1)
-            self._scratch[dtype] = list(rows)
-        return self._scratch[dtype]
+            lines = self._scratch[dtype] = raw[start : start + rows * width]
+        return lines[: rows * width].view(dtype).reshape(rows, -1)[:, :size]
 
     # ---- state ----------------------------------------------------------------------------------
 
@@ -261,11 +295,12 @@ class Optimizer:
                 new.setdefault("param_names", old["param_names"])
             for key, value in self.defaults.items():
                 new.setdefault(key, value)
-        self.state, self.param_groups = state, saved
+        self.state, self.param_groups, self._joined = state, saved, {}
 
     def __getstate__(self) -> dict[str, Any]:
         # a copy has scratch of its own, and nobody watches it
-        return self.__dict__ | {"_scratch": {}, "_pre_hooks": {}, "_post_hooks": {}}
+        own: dict[str, Any] = {"_scratch": {}, "_joined": {}, "_pre_hooks": {}, "_post_hooks": {}}
+        return self.__dict__ | own
 
     def __repr__(self) -> str:
         blocks = []

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from numpy_impl import nn
+from numpy_impl import nn, optim
 from numpy_impl.optimization.optimizer import Optimizer
 from parity_tests.harness.bridge import to_torch
 
@@ -72,6 +72,26 @@ def test_an_optimizer_of_ones_own_walks_every_parameter_as_torchs_does():
     assert repr(a) == repr(b).replace("TorchSignSGD", "SignSGD")
     for twin in (copy.deepcopy(a), pickle.loads(pickle.dumps(a))):
         assert repr(twin) == repr(a) and len(twin.state) == len(a.state)
+
+
+def test_small_parameters_move_alike_wherever_their_states_lie():
+    """States of small parameters are made side by side; loaded, copied or replaced they are not."""
+    rng = np.random.default_rng(3)
+    shapes = [(3, 4), (), (0, 2), (5,), (70, 80)] * 2
+    start, grads = ([rng.standard_normal(s) for s in shapes] for _ in range(2))
+    together, apart = ([nn.Parameter(x) for x in start] for _ in range(2))
+    a, b = (optim.Adam(side, amsgrad=True) for side in (together, apart))
+    for step in range(4):
+        for i, (p, q) in enumerate(zip(together, apart, strict=True)):
+            p.grad = q.grad = None if (step, i) == (2, 1) else np.asarray(grads[i])
+        a.step()
+        b.step()
+        for p, q in zip(together, apart, strict=True):
+            np.testing.assert_array_equal(p.data, q.data)
+            for key, array in a.state[p].items():
+                np.testing.assert_array_equal(array, b.state[q][key])
+        for state in b.state.values():
+            state.update({key: array.copy() for key, array in state.items()})
 
 
 def test_a_gradient_that_does_not_fit_is_refused_and_nothing_moves():
