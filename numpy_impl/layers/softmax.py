@@ -62,8 +62,11 @@ def softmax_backward(dy: Array, y: Array, dim: int | None = None) -> Array:
     """y * (dy - sum of y * dy over axis dim)."""
     y, dim = _checked(y, dim)
     dy, p = fold(np.atleast_1d(as_gradient(dy, y.shape, y.dtype)), dim), fold(np.atleast_1d(y), dim)
-    dx = np.multiply(p, dy, order="C")
-    np.subtract(dy, dx.sum(axis=1, keepdims=True), out=dx)
+    if p.shape[2] == 1:  # BLAS sums up a long last axis without writing the products down
+        dots = np.vecdot(p[..., 0], dy[..., 0])[:, np.newaxis, np.newaxis]
+    else:
+        dots = (p * dy).sum(axis=1, keepdims=True)
+    dx: Array = np.subtract(dy, dots, order="C")
     dx *= p
     return unfold(dx, y.shape or (1,), dim).reshape(y.shape)
 
