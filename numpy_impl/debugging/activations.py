@@ -99,11 +99,17 @@ class ActivationMonitor:
 
         def look(module: Module, args: tuple[Any, ...], output: Any) -> None:
             y = output[0] if isinstance(output, tuple) else output
-            if self._due() and isinstance(y, np.ndarray) and y.dtype.kind == "f" and y.size:
-                self._seen[names[id(module)]] = self._measure(module, y)
+            name = names.get(id(module))  # a copy of the model is not what is watched
+            if name is not None and self._due() and isinstance(y, np.ndarray):
+                if y.dtype.kind == "f" and y.size:
+                    self._seen[name] = self._measure(module, y)
+
+        def finish(module: Module, args: tuple[Any, ...], output: Any) -> None:
+            if module is self.model and self.model.training:
+                self._finish()
 
         self._handles = [m.register_forward_hook(look) for m in self._watched.values()]
-        self._handles.append(self.model.register_forward_hook(self._finish))
+        self._handles.append(self.model.register_forward_hook(finish))
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -131,10 +137,8 @@ class ActivationMonitor:
     def _due(self) -> bool:
         return self.model.training and self._taken % self.every == 0
 
-    def _finish(self, module: Module, args: tuple[Any, ...], output: Any) -> None:
+    def _finish(self) -> None:
         """The model's own hook comes last: all its layers have been seen."""
-        if not self.model.training:
-            return
         if self._due():
             self.calls.append(self._taken + 1)
             for layer, numbers in self._seen.items():

@@ -88,8 +88,13 @@ class Monitor:
             self.optimizer.register_step_pre_hook(self._begin),
             self.optimizer.register_step_post_hook(self._end),
         ]
+
+        def see(module: Module, args: tuple[Any, ...], loss: Any) -> None:
+            if module is self.criterion:  # a copy of it is not what is watched
+                self._see_loss(loss)
+
         if self.criterion is not None:
-            self._handles.append(self.criterion.register_forward_hook(self._see_loss))
+            self._handles.append(self.criterion.register_forward_hook(see))
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -119,7 +124,7 @@ class Monitor:
 
     # ---- the hooks --------------------------------------------------------------------------
 
-    def _see_loss(self, module: Module, args: tuple[Any, ...], loss: Any) -> None:
+    def _see_loss(self, loss: Any) -> None:
         if self.model.training and not np.ndim(loss):  # validation is not what a step descends
             self._last_loss = loss
 

@@ -93,13 +93,18 @@ def _non_finite(value: Any) -> str:
     return f"{value[at]} at {list(at)}, {len(bad)} of {value.size} values"
 
 
+def streams_of(*holders: Any) -> list[Generator]:
+    """The global stream and those that modules hold, or other objects directly, each once."""
+    parts = [m for h in holders for m in (h.modules() if isinstance(h, Module) else [h])]
+    held = [v for part in parts for v in vars(part).values() if isinstance(v, Generator)]
+    return list({id(stream): stream for stream in (default_generator, *held)}.values())
+
+
 @contextlib.contextmanager
 def _kept(model: Module) -> Iterator[None]:
     """Put buffers and every random stream in reach back where they were."""
     buffers = {name: buffer.copy() for name, buffer in model.named_buffers()}
-    held = {id(v): v for m in model.modules() for v in vars(m).values() if isinstance(v, Generator)}
-    held[id(default_generator)] = default_generator
-    states = [(generator, generator.get_state()) for generator in held.values()]
+    states = [(generator, generator.get_state()) for generator in streams_of(model)]
     try:
         yield
     finally:

@@ -1,5 +1,6 @@
 """What comes out of each layer: the same statistics from both sides, and nothing disturbed."""
 
+import copy
 from functools import partial
 from typing import Any
 
@@ -22,6 +23,7 @@ from numpy_impl.debugging import activations as ours
 from parity_tests.harness import RuleCase
 from parity_tests.harness.bridge import to_numpy, to_torch
 from parity_tests.harness.budget import compare
+from parity_tests.harness.mistake import Mistake
 from parity_tests.harness.refusal import refused
 from torch_impl.debugging import activations as theirs
 
@@ -161,13 +163,18 @@ class BeforeTheLayer(ours.ActivationMonitor):
 class EveryForward(ours.ActivationMonitor):
     """Counts the forwards of validation too."""
 
+    def __enter__(self):
+        super().__enter__()
+
+        def finish(module, args, output):
+            if not self.model.training:
+                self._finish()
+
+        self._handles.append(self.model.register_forward_hook(finish))
+        return self
+
     def _due(self):
         return self._taken % self.every == 0
-
-    def _finish(self, module, args, output):
-        training, self.model.training = self.model.training, True
-        super()._finish(module, args, output)
-        self.model.training = training
 
 
 class LeavesItsHooks(ours.ActivationMonitor):
@@ -180,14 +187,46 @@ class LeavesItsHooks(ours.ActivationMonitor):
 class TestActivationMonitor(RuleCase):
     numpy, torch = ours.ActivationMonitor, theirs.ActivationMonitor
     mistakes = {
-        "dead share over numbers, not units": DeadNumbers,
-        "dead share over samples, not units": DeadSamples,
-        "saturation at the upper end only": OnlyAbove,
-        "one saturation threshold for every range": OneThreshold,
-        "unbiased standard deviation": Unbiased,
-        "what comes in for what goes out": BeforeTheLayer,
-        "forwards of validation counted": EveryForward,
-        "hooks left behind": LeavesItsHooks,
+        "dead share over numbers, not units": Mistake(
+            DeadNumbers,
+            "Whoever takes the mean of `y == 0`.",
+            "Half of a healthy network is called dead.",
+        ),
+        "dead share over samples, not units": Mistake(
+            DeadSamples,
+            "Whoever takes the other axis.",
+            "Dead units are not seen while any other one lives.",
+        ),
+        "saturation at the upper end only": Mistake(
+            OnlyAbove,
+            "Whoever checks `y > 0.99`.",
+            "The lower half of the saturated units is missed.",
+        ),
+        "one saturation threshold for every range": Mistake(
+            OneThreshold,
+            "Whoever applies tanh's threshold to a sigmoid, or the other way round.",
+            "A sigmoid stuck at 0 counts as fine.",
+        ),
+        "unbiased standard deviation": Mistake(
+            Unbiased,
+            "Whoever calls `Tensor.std()` on one side and `np.std` on the other.",
+            "The two differ by sqrt(n / (n - 1)), which is seen in small batches.",
+        ),
+        "what comes in for what goes out": Mistake(
+            BeforeTheLayer,
+            "A hook that takes its second argument for the output.",
+            "Every layer is given the statistics of the one before it.",
+        ),
+        "forwards of validation counted": Mistake(
+            EveryForward,
+            "A hook that does not ask in which mode the model is.",
+            "Dropout and batch norm behave otherwise there, and curves jump at every epoch.",
+        ),
+        "hooks left behind": Mistake(
+            LeavesItsHooks,
+            "Whoever registers a hook and drops its handle.",
+            "Every later forward is measured, and the lists grow.",
+        ),
     }
 
     def check_every_number_agrees_over_two_epochs(self, log, rng):
@@ -267,6 +306,7 @@ class TestActivationMonitor(RuleCase):
                 log.require(refused(lambda: model(x)) is not None, "9 took 7")  # noqa: B023
                 model[8] = last
                 model(x)
+                copy.deepcopy(model)(x)  # which nobody watches
             entries = {name: len(entry) for name, entry in monitor.mean.items()}
             log.require(monitor.calls == [1], f"{impl.__name__}: {monitor.calls}")
             log.require(set(entries.values()) == {1}, f"{impl.__name__}: {entries}")

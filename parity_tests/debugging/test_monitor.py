@@ -18,6 +18,7 @@ from numpy_impl.debugging import monitor as ours
 from parity_tests.harness import RuleCase
 from parity_tests.harness.bridge import to_numpy, to_torch
 from parity_tests.harness.budget import compare
+from parity_tests.harness.mistake import Mistake
 from parity_tests.harness.refusal import refused
 from torch_impl.debugging import monitor as theirs
 
@@ -125,7 +126,7 @@ class NormsAddedUp(ours.Monitor):
 class ValidationLoss(ours.Monitor):
     """Does not ask whether the model trains when the criterion is called."""
 
-    def _see_loss(self, module, args, loss):
+    def _see_loss(self, loss):
         self._last_loss = loss
         self.loss.append(float(loss)) if not self.model.training else None
 
@@ -140,13 +141,41 @@ class LeavesItsHooks(ours.Monitor):
 class TestMonitor(RuleCase):
     numpy, torch = ours.Monitor, theirs.Monitor
     mistakes = {
-        "norm of the update over norm of the new weight": OverTheNewWeight,
-        "rate times gradient for the update": GradientTimesRate,
-        "root mean square for the norm": MeanSquare,
-        "the weights before the step not copied": NotCopied,
-        "norms added up": NormsAddedUp,
-        "losses of validation among those of training": ValidationLoss,
-        "hooks left behind": LeavesItsHooks,
+        "norm of the update over norm of the new weight": Mistake(
+            OverTheNewWeight,
+            "Whoever measures after the step and has no copy from before.",
+            "Ratios of large steps come out too small, of steps from 0 as 1 instead of infinity.",
+        ),
+        "rate times gradient for the update": Mistake(
+            GradientTimesRate,
+            "Whoever reads the rule of thumb with plain SGD in mind.",
+            "Under momentum, Adam or decay it is not the step that was made.",
+        ),
+        "root mean square for the norm": Mistake(
+            MeanSquare,
+            "Whoever wants layers of unlike size on one axis.",
+            "The total is not the norm that clipping looks at.",
+        ),
+        "the weights before the step not copied": Mistake(
+            NotCopied,
+            "Whoever keeps a reference to an array that is changed in place.",
+            "Nothing ever seems to move.",
+        ),
+        "norms added up": Mistake(
+            NormsAddedUp,
+            "Whoever sums the norms of the layers.",
+            "The total is too large by up to the root of their number.",
+        ),
+        "losses of validation among those of training": Mistake(
+            ValidationLoss,
+            "A hook that does not ask in which mode the model is.",
+            "The curve has a step more an epoch, and lower ones.",
+        ),
+        "hooks left behind": Mistake(
+            LeavesItsHooks,
+            "Whoever registers a hook and drops its handle.",
+            "Every later training is watched and slowed down, and memory grows.",
+        ),
     }
 
     def check_every_number_agrees_over_two_epochs(self, log, rng):

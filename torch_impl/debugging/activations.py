@@ -1,8 +1,9 @@
 """What comes out of each layer while a model trains: mean, spread, saturation, dead units.
 
 `register_forward_hook` hooks are called after `forward`, children before the module that holds
-them, and only through `module(x)`. They are copied with the module, so a copy made while one is
-watched reports to the same monitor. `Tensor.std` divides by n-1 unless told `correction=0`.
+them, and only through `module(x)`. They are copied with the module; these look whom they are
+called for, so a copy made while its original is watched reports to nobody. `Tensor.std` divides by
+n-1 unless told `correction=0`.
 
 An in-place activation overwrites the output of the layer before it, but only after that layer's
 hook has looked. Numbers stay tensors until the model's own forward ends, and are then read once a
@@ -105,12 +106,18 @@ class ActivationMonitor:
 
         def look(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
             y = output[0] if isinstance(output, tuple) else output
-            if self._due() and isinstance(y, Tensor) and y.is_floating_point() and y.numel():
-                y = y.detach() if y.dtype == torch.float64 else y.detach().float()
-                self._seen[names[module]] = self._measure(module, y)
+            name = names.get(module)  # a copy of the model is not what is watched
+            if name is not None and self._due() and isinstance(y, Tensor):
+                if y.is_floating_point() and y.numel():
+                    y = y.detach() if y.dtype == torch.float64 else y.detach().float()
+                    self._seen[name] = self._measure(module, y)
+
+        def finish(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+            if module is self.model and self.model.training:
+                self._finish()
 
         self._handles = [m.register_forward_hook(look) for m in self._watched.values()]
-        self._handles.append(self.model.register_forward_hook(self._finish))
+        self._handles.append(self.model.register_forward_hook(finish))
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -138,10 +145,8 @@ class ActivationMonitor:
     def _due(self) -> bool:
         return self.model.training and self._taken % self.every == 0
 
-    def _finish(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+    def _finish(self) -> None:
         """The model's own hook comes last: all its layers have been seen."""
-        if not self.model.training:
-            return
         if self._due():
             self.calls.append(self._taken + 1)
             for layer, (kinds, values, counts) in self._seen.items():
