@@ -1,4 +1,7 @@
-"""Debugging: whether gradients are right, and what a training does while it runs."""
+"""Debugging: whether gradients are right, what a training does, and what to try before one.
+
+Where a NaN or an infinity came from is `find_non_finite`, of the training chapter.
+"""
 
 from numpy_impl.debugging.activations import ActivationMonitor
 from numpy_impl.debugging.gradient_checking import (
@@ -8,16 +11,28 @@ from numpy_impl.debugging.gradient_checking import (
 )
 from numpy_impl.debugging.gradient_report import GradientReport, TensorCheck
 from numpy_impl.debugging.monitor import Monitor
+from numpy_impl.debugging.range_test import RangeTest, lr_range_test
+from numpy_impl.debugging.sanity import InitialLoss, Overfit, initial_loss, overfit_one_batch
 from numpy_impl.debugging.step_size import StepSizeSweep, step_size_sweep
+from numpy_impl.debugging.summaries import write_summaries
+from numpy_impl.training.non_finite import find_non_finite
 
 __all__ = [
     "ActivationMonitor",
     "GradientReport",
+    "InitialLoss",
     "Monitor",
+    "Overfit",
+    "RangeTest",
     "StepSizeSweep",
     "TensorCheck",
+    "find_non_finite",
     "gradient_check",
     "gradient_check_function",
     "gradient_check_lists",
+    "initial_loss",
+    "lr_range_test",
+    "overfit_one_batch",
     "step_size_sweep",
+    "write_summaries",
 ]

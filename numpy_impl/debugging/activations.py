@@ -40,7 +40,8 @@ class ActivationMonitor:
     Only forwards that train are looked at: those under `model.eval()` are not. Layers are the
     modules without children; what a forward does between modules is not seen. A layer used twice
     in one forward is seen the second time, one that returns several arrays by its first. A watched
-    forward passes over each output about six times.
+    forward passes over each output about six times: the step of an MLP 784-256-256-10 then takes
+    1.7 times as long, 1.06 times with every=10.
 
     Args:
         every: watch the first of so many forwards.

@@ -16,7 +16,7 @@ from numpy_impl.debugging.gradient_report import RIGHT, GradientReport, TensorCh
 from numpy_impl.losses.regression import Loss
 from numpy_impl.module import Array, Module, no_grad
 from numpy_impl.random import Generator, default_generator
-from numpy_impl.training.non_finite import streams_of
+from numpy_impl.training.non_finite import kept_streams, streams_of
 
 __all__ = ["gradient_check", "gradient_check_function", "gradient_check_lists"]
 
@@ -73,7 +73,7 @@ def gradient_check(
     """
     _check_options(eps, sample, directions)
     generator = generator or Generator()
-    with kept_stream():
+    with kept_streams():
         problem = problem_of(model, inputs, target, criterion, generator)
         return _report(problem, eps, sample, directions, generator)
 
@@ -105,7 +105,7 @@ def gradient_check_function(
     generator = generator or Generator()
     given = [_wide(x) for x in inputs]
     tensors = {f"input {i}": x for i, x in enumerate(given) if x.dtype.kind == "f"}
-    with kept_stream():
+    with kept_streams():
         problem = Problem(lambda: function(*given), tensors, {}, [default_generator])
         problem.settle()
         found = gradient(*given)
@@ -152,7 +152,7 @@ def gradient_check_lists(
     tensors = {f"weights[{i}]": w for i, w in enumerate(twin.weights)}
     tensors |= {f"biases[{i}]": b for i, b in enumerate(twin.biases)}
     loss = loss or _mean_squared_error
-    with kept_stream():
+    with kept_streams():
         problem = Problem(lambda: loss(twin.forward(x)[-1], y), tensors, {}, [default_generator])
         problem.settle()
         dweights, dbiases = twin.backward(twin.forward(x), y)
@@ -450,13 +450,3 @@ def _wide(x: Any) -> Array:
 
 def _mean_squared_error(output: Array, y: Array) -> Any:
     return np.mean((output - y) ** 2)
-
-
-@contextlib.contextmanager
-def kept_stream() -> Iterator[None]:
-    """The global random stream stands afterwards where it stood."""
-    state = default_generator.get_state()
-    try:
-        yield
-    finally:
-        default_generator.set_state(state)

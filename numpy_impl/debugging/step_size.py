@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from numpy_impl.debugging.gradient_checking import kept_stream, problem_of
+from numpy_impl.debugging.gradient_checking import problem_of
 from numpy_impl.losses.regression import Loss
 from numpy_impl.module import Array, Module
 from numpy_impl.random import Generator
+from numpy_impl.training.non_finite import kept_streams
 
 __all__ = ["StepSizeSweep", "step_size_sweep"]
 
@@ -77,7 +78,7 @@ def step_size_sweep(
     if not len(steps) or not all(0 < h < math.inf for h in steps):
         raise ValueError(f"steps must be positive numbers, at least one, got {steps!r}")
     generator = generator or Generator()
-    with kept_stream():
+    with kept_streams():
         problem = problem_of(model, inputs, target, criterion, generator)
         tensors, n = problem.tensors, sum(x.size for x in problem.tensors.values())
         start = {name: x.copy() for name, x in tensors.items()}

@@ -96,19 +96,29 @@ def _non_finite(value: Any) -> str:
 def streams_of(*holders: Any) -> list[Generator]:
     """The global stream and those that modules hold, or other objects directly, each once."""
     parts = [m for h in holders for m in (h.modules() if isinstance(h, Module) else [h])]
-    held = [v for part in parts for v in vars(part).values() if isinstance(v, Generator)]
-    return list({id(stream): stream for stream in (default_generator, *held)}.values())
+    held = [v for p in parts for v in getattr(p, "__dict__", {}).values()]
+    streams = [default_generator, *(v for v in held if isinstance(v, Generator))]
+    return list({id(stream): stream for stream in streams}.values())
+
+
+@contextlib.contextmanager
+def kept_streams(*holders: Any) -> Iterator[None]:
+    """Afterwards the global stream and those of modules and loaders stand where they stood."""
+    states = [(stream, stream.get_state()) for stream in streams_of(*holders)]
+    try:
+        yield
+    finally:
+        for stream, state in states:
+            stream.set_state(state)
 
 
 @contextlib.contextmanager
 def _kept(model: Module) -> Iterator[None]:
     """Put buffers and every random stream in reach back where they were."""
     buffers = {name: buffer.copy() for name, buffer in model.named_buffers()}
-    states = [(generator, generator.get_state()) for generator in streams_of(model)]
-    try:
-        yield
-    finally:
-        for name, buffer in model.named_buffers():
-            buffer[...] = buffers[name]
-        for generator, state in states:
-            generator.set_state(state)
+    with kept_streams(model):
+        try:
+            yield
+        finally:
+            for name, buffer in model.named_buffers():
+                buffer[...] = buffers[name]

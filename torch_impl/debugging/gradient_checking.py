@@ -25,6 +25,7 @@ from torch import Generator, Tensor, nn
 from torch.autograd.gradcheck import GradcheckError, gradcheck
 
 from torch_impl.debugging.gradient_report import RIGHT, GradientReport, TensorCheck
+from torch_impl.training.non_finite import kept_streams
 
 __all__ = ["gradient_check", "gradient_check_function", "gradient_check_lists"]
 
@@ -444,9 +445,7 @@ def _same_draws(
     model: nn.Module | None, value: Value, tensors: Mapping[str, Tensor]
 ) -> Iterator[Value]:
     """A number that draws the same every time; the random streams are put back in the end."""
-    found = set() if model is None else {p.device for p in model.parameters()}
-    devices = sorted(d.index for d in found if d.type == "cuda")
-    with torch.random.fork_rng(devices=devices):
+    with kept_streams(model if model is not None else nn.Identity()) as devices:
         state, states = torch.get_rng_state(), [torch.cuda.get_rng_state(d) for d in devices]
 
         def repeated(at: Mapping[str, Tensor]) -> Tensor:

@@ -94,11 +94,29 @@ def _non_finite(value: Any) -> str:
 
 
 @contextlib.contextmanager
+def kept_streams(model: nn.Module, batches: Any = None) -> Iterator[list[int]]:
+    """Afterwards the global streams, and a loader's own, stand where they stood.
+
+    Gives the numbers of the GPUs that the model is on, whose streams are among them.
+    """
+    devices = sorted({p.device.index for p in model.parameters() if p.device.type == "cuda"})
+    parts = [batches, *(getattr(batches, k, None) for k in ("sampler", "batch_sampler"))]
+    parts += [getattr(part, "sampler", None) for part in parts]
+    own = {g for g in (getattr(part, "generator", None) for part in parts) if g is not None}
+    states = [(generator, generator.get_state()) for generator in own]
+    with torch.random.fork_rng(devices=devices):
+        try:
+            yield devices
+        finally:
+            for generator, state in states:
+                generator.set_state(state)
+
+
+@contextlib.contextmanager
 def _kept(model: nn.Module) -> Iterator[None]:
     """Put buffers and the random streams back where they were."""
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
-    devices = {p.device.index for p in model.parameters() if p.device.type == "cuda"}
-    with torch.random.fork_rng(devices=sorted(devices)):
+    with kept_streams(model):
         try:
             yield
         finally:
