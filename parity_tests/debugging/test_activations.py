@@ -20,6 +20,7 @@ import torch_impl.optimization
 import torch_impl.regularization
 import torch_impl.training
 from numpy_impl.debugging import activations as ours
+from parity_tests.debugging.test_monitor import remembered
 from parity_tests.harness import RuleCase
 from parity_tests.harness.bridge import to_numpy, to_torch
 from parity_tests.harness.budget import compare
@@ -82,6 +83,7 @@ def watched(impl, Watch, arrays, epochs=2, **options):
     return monitor
 
 
+@remembered
 def numbers(impl, Watch, arrays, counts=True, **options):
     """Every number that the monitor wrote down, by label."""
     monitor, dtype = watched(impl, Watch, arrays, **options), arrays["x"].dtype

@@ -18,6 +18,7 @@ import torch_impl.normalization
 from examples.guide_printed import DeepMLP
 from numpy_impl.debugging import gradient_checking as ours
 from numpy_impl.debugging.gradient_report import GradientReport, TensorCheck
+from parity_tests.debugging.test_monitor import remembered
 from parity_tests.harness import RuleCase
 from parity_tests.harness.bridge import same_stream, to_numpy, to_torch
 from parity_tests.harness.budget import compare
@@ -74,12 +75,12 @@ def times_three(impl, slope):
 def network(impl, slope=3.0):
     """A layer of each kind, and one whose slope may be wrong in front of the last."""
     return impl.layers.Sequential(
-        impl.layers.Linear(3, 5, bias=False),
-        impl.normalization.BatchNorm1d(5),
+        impl.layers.Linear(2, 3, bias=False),
+        impl.normalization.BatchNorm1d(3),
         impl.layers.ReLU(),
         impl.regularization.Dropout(0.3),
         times_three(impl, slope),
-        impl.layers.Linear(5, 4),
+        impl.layers.Linear(3, 4),
     )
 
 
@@ -89,7 +90,7 @@ def given(rng):
     arrays = {f"state {k}": rng.standard_normal(v.shape) for k, v in state.items()}
     arrays = {k: v for k, v in arrays.items() if not k.startswith("state 1.r")}
     arrays = {k: v for k, v in arrays.items() if not k.endswith("tracked")}
-    return arrays | {"x": rng.standard_normal((6, 3)), "y": rng.integers(0, 4, 6)}
+    return arrays | {"x": rng.standard_normal((5, 2)), "y": rng.integers(0, 4, 5)}
 
 
 def setup(impl, arrays, slope=3.0):
@@ -104,17 +105,10 @@ def setup(impl, arrays, slope=3.0):
     return model, [x], y, impl.losses.CrossEntropyLoss()
 
 
-_torch: dict[Any, Any] = {}
-
-
+@remembered
 def checked(impl, check, arrays, slope=3.0, **options):
-    """A report; torch's is kept, since every stand-in for the other side meets the same one."""
-    if impl is numpy_impl:
-        return check(*setup(impl, arrays, slope), **options)
-    key = slope, repr(options), b"".join(x.tobytes() for x in arrays.values())
-    if key not in _torch:
-        _torch[key] = check(*setup(impl, arrays, slope), **options)
-    return _torch[key]
+    """A report."""
+    return check(*setup(impl, arrays, slope), **options)
 
 
 def slopes(impl, check, arrays, **options):
@@ -278,14 +272,14 @@ class TestGradientCheck(RuleCase):
         ),
     }
 
-    def check_slopes_and_gradients_agree(self, log, rng):
+    def check_finite_differences_and_gradients_agree(self, log, rng):
         choices: list[dict[str, Any]] = [{}, {"sample": 4}, {"directions": 3}]
         for options in choices:
             a = partial(slopes, numpy_impl, type(self).numpy, **options)
             b = partial(slopes, torch_impl, theirs.gradient_check, **options)
             log.compare(compare(a, b, given(rng), "float64"), f"{options}")
 
-    def check_a_wrong_gradient_is_told_from_a_right_one(self, log, rng):
+    def check_finite_differences_tell_a_wrong_gradient_from_a_right_one(self, log, rng):
         arrays, small = given(rng), {}
         for key, scale in {"state 5.weight": 1e-6, "y": 1}.items():
             small[key] = (arrays[key] * scale).astype(arrays[key].dtype)
@@ -295,7 +289,7 @@ class TestGradientCheck(RuleCase):
             (3.1, "wrong"),
             (0.0, "wrong"),
         ):
-            for which, extra in (("", {}), ("small gradients", small)):
+            for which, extra in (("", {}), ("small gradients", small))[: 2 if slope == 3.1 else 1]:
                 found = [
                     checked(impl, check, arrays | extra, slope)
                     for impl, check in (
@@ -388,7 +382,7 @@ class TestGradientCheck(RuleCase):
             log.require(said is not None and "both or neither" in said, f"{said}")
             each = impl.losses.CrossEntropyLoss(reduction="none")
             said = refused(partial(check, model, inputs, y, each))
-            log.require(said is not None and "(6,)" in said, f"{said}")
+            log.require(said is not None and "(5,)" in said, f"{said}")
             inputs[0][0, 0] = np.inf
             said = refused(partial(check, model, inputs, y, criterion))
             log.require(said is not None and "must be finite" in said, f"{said}")
@@ -607,7 +601,7 @@ class TestGradientCheckLists(RuleCase):
         check = type(self).numpy if impl is numpy_impl else theirs.gradient_check_lists
         return model, check(model, a["x"], a["y"], loss)
 
-    def check_weights_and_biases_agree(self, log, rng):
+    def check_finite_differences_of_weights_and_biases_agree(self, log, rng):
         arrays = self.given(rng)
         for factor, verdict in ((2 / 3, "right"), (1.0, "wrong")):
 
