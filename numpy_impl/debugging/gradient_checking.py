@@ -43,7 +43,7 @@ def gradient_check(
         analytic = <dw, v>
         error    = |numeric - analytic| / max(|numeric|, |analytic|)
 
-    f is the criterion's value, or without one the sum of the output weighted by random numbers
+    f is the criterion's value, or without one the sum of all outputs weighted by random numbers
     (by ones, a softmax has no gradient to check). v is one coordinate after the other, or a random
     direction of entries +-1/sqrt(n), which costs two forwards however large the tensor is. `eps`
     is near the cube root of the machine's: below it rounding grows like 1/eps, above it the
@@ -69,7 +69,7 @@ def gradient_check(
     Raises:
         ValueError: sample and directions together or not positive, eps not positive, f not finite
             or not the same when it is run again (random numbers from elsewhere than a Generator).
-        TypeError: the output is not one array.
+        TypeError: an output is not an array, or backward gives too few gradients of inputs.
     """
     _check_options(eps, sample, directions)
     generator = generator or Generator()
@@ -240,13 +240,17 @@ def problem_of(
 
     def number() -> Any:
         y = twin(*given)
-        if not isinstance(y, np.ndarray | np.generic):
-            raise TypeError(f"the model must give one array, got {type(y).__name__}")
+        parts = y if isinstance(y, tuple) and loss is None else (y,)
+        for part in parts:
+            if not isinstance(part, np.ndarray | np.generic):
+                what = "arrays" if loss is None else "one array for the loss"
+                raise TypeError(f"the model must give {what}, got {type(part).__name__}")
         if loss is not None:
             return loss(y, wanted)
         if not weights:
-            weights.append(np.asarray(2 * generator.rand(y.shape, np.float64) - 1))
-        return np.sum(y * weights[0])
+            drawn = [generator.rand(part.shape, np.float64) for part in parts]
+            weights.extend(np.asarray(2 * x - 1) for x in drawn)
+        return sum(np.sum(part * weight) for part, weight in zip(parts, weights))
 
     def quietly() -> Any:
         with no_grad(), np.errstate(all="ignore"):
@@ -267,11 +271,14 @@ def problem_of(
     )
     problem.settle()
     number()
-    dx = twin.backward(weights[0] if loss is None else loss.backward())
-    dx = dx if isinstance(dx, tuple) else (dx,)
+    backward: Callable[..., Any] = twin.backward
+    found = backward(*(weights if loss is None else [loss.backward()]))
+    dx = [g for g in (found if isinstance(found, tuple) else (found,)) if g is not None]
+    if len(dx) != len(floats):
+        raise TypeError(f"backward must give {len(floats)} gradients of inputs, got {len(dx)}")
     for name, p in checked.items():
         problem.gradients[name] = np.zeros(p.shape) if p.grad is None else p.grad
-    problem.gradients |= dict(zip(floats, dx, strict=True))
+    problem.gradients |= dict(zip(floats, dx))
     return problem
 
 

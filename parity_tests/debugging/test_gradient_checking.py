@@ -209,6 +209,7 @@ def excused(*args, **options):
     return report
 
 
+RNN_STATE = numpy_impl.layers.RNN(3, 4).state_dict()
 KINKS = {  # what the inputs of the ReLU are, and the verdict
     "far away": ([0.5, -0.5], "right"),
     "within the step": ([2e-6, -0.5], "kink"),
@@ -315,6 +316,22 @@ class TestGradientCheck(RuleCase):
             report = check(softmax, [x if impl is numpy_impl else to_torch(x)])
             size = max(map(abs, report["input 0"].analytic))
             log.require(bool(report) and size > 1e-2, f"{impl.__name__}: {size}\n{report}")
+
+    def check_every_output_and_every_input_has_its_part(self, log, rng):
+        arrays = {"x": rng.standard_normal((4, 2, 3)), "hx": rng.standard_normal((1, 2, 4))}
+        found = []
+        for impl, check in ((numpy_impl, type(self).numpy), (torch_impl, theirs.gradient_check)):
+            rnn = impl.layers.RNN(3, 4).double()
+            state = {k: np.sin(np.arange(v.size).reshape(v.shape)) for k, v in RNN_STATE.items()}
+            rnn.load_state_dict(state if impl is numpy_impl else to_torch(state))
+            given = list(arrays.values() if impl is numpy_impl else to_torch(arrays).values())
+            found.append(check(rnn, given, directions=2))
+            log.require(found[-1].passed, f"{impl.__name__}: {found[-1]}")
+            criterion = impl.losses.MSELoss()
+            said = refused(partial(check, rnn, given, given[0], criterion))
+            log.require(said is not None and "for the loss, got tuple" in said, f"{said}")
+        a, b = (report.verdicts() for report in found)
+        log.require(a == b and {"input 0", "input 1", "weight_hh_l0"} <= set(a), f"{a}, {b}")
 
     def check_kinks_are_named(self, log, rng):
         for where, (values, verdict) in KINKS.items():

@@ -54,7 +54,7 @@ def gradient_check(
         analytic = <dw, v>
         error    = |numeric - analytic| / max(|numeric|, |analytic|)
 
-    f is the criterion's value, or without one the sum of the output weighted by random numbers
+    f is the criterion's value, or without one the sum of all outputs weighted by random numbers
     (by ones, a softmax has no gradient to check). v is one coordinate after the other, or a random
     direction of entries +-1/sqrt(n), which costs two forwards however large the tensor is. `eps`
     is near the cube root of the machine's: below it rounding grows like 1/eps, above it the
@@ -80,7 +80,7 @@ def gradient_check(
     Raises:
         ValueError: sample and directions together or not positive, eps not positive, f not finite
             or not the same when it is run again (random numbers from elsewhere than torch).
-        TypeError: the output is not one tensor.
+        TypeError: an output is not a tensor.
     """
     _check_options(eps, sample, directions)
     generator = generator or Generator()
@@ -246,14 +246,18 @@ def problem_of(
         state = {k: v for k, v in at.items() if k not in given}
         state |= frozen | {k: b.clone() for k, b in buffers.items()}
         y = torch.func.functional_call(model, state, tuple(at.get(k, x) for k, x in given.items()))
-        if not isinstance(y, Tensor):
-            raise TypeError(f"the model must give one tensor, got {type(y).__name__}")
+        parts = y if isinstance(y, tuple) and loss is None else (y,)
+        for part in parts:
+            if not isinstance(part, Tensor):
+                what = "tensors" if loss is None else "one tensor for the loss"
+                raise TypeError(f"the model must give {what}, got {type(part).__name__}")
         if loss is not None:
             return loss(y, wanted)
         if not weights:
-            drawn = torch.rand(y.shape, dtype=torch.float64, generator=generator)
-            weights.append((2 * drawn - 1).to(y.device))
-        return (y * weights[0]).sum()
+            kind: dict[str, Any] = {"dtype": torch.float64, "generator": generator}
+            drawn = [torch.rand(part.shape, **kind) for part in parts]
+            weights.extend((2 * x - 1).to(part.device) for x, part in zip(drawn, parts))
+        return torch.stack([(p * w).sum() for p, w in zip(parts, weights)]).sum()
 
     modules = {k: m for k, m in model.named_modules() if not list(m.children())}
     if isinstance(loss, nn.Module):
