@@ -15,10 +15,10 @@ import numpy as np
 from numpy_impl.debugging.gradient_report import RIGHT, GradientReport, TensorCheck
 from numpy_impl.losses.regression import Loss
 from numpy_impl.module import Array, Module, no_grad
-from numpy_impl.random import Generator, default_generator
+from numpy_impl.random import Generator
 from numpy_impl.training.non_finite import kept_streams, streams_of
 
-__all__ = ["gradient_check", "gradient_check_function", "gradient_check_lists"]
+__all__ = ["gradient_check"]
 
 EPS = float(np.finfo(np.float64).eps)
 NOISE = 16  # as in the parity budget: so many times what one ulp of every input moves
@@ -71,98 +71,11 @@ def gradient_check(
             or not the same when it is run again (random numbers from elsewhere than a Generator).
         TypeError: an output is not an array, or backward gives too few gradients of inputs.
     """
-    _check_options(eps, sample, directions)
+    check_options(eps, sample, directions)
     generator = generator or Generator()
     with kept_streams():
         problem = problem_of(model, inputs, target, criterion, generator)
-        return _report(problem, eps, sample, directions, generator)
-
-
-def gradient_check_function(
-    function: Callable[..., Any],
-    gradient: Callable[..., Any] | None,
-    inputs: Sequence[Array],
-    *,
-    eps: float = 6e-6,
-    sample: int | None = None,
-    directions: int | None = None,
-    generator: Generator | None = None,
-) -> GradientReport:
-    """Hold the gradient of a plain function against central differences; see `gradient_check`.
-
-    Args:
-        function: called with the inputs, floats in float64; gives one number.
-        gradient: called alike; gives the gradient of each float input, an array or a tuple.
-        inputs: arrays; those of whole numbers are handed on and not checked.
-
-    Raises:
-        ValueError: as `gradient_check`; a gradient of another shape than its input.
-        TypeError: no gradient, which nothing here could derive, or not one for each float input.
-    """
-    _check_options(eps, sample, directions)
-    if gradient is None:
-        raise TypeError("there is no autograd here: pass the function that gives the gradients")
-    generator = generator or Generator()
-    given = [_wide(x) for x in inputs]
-    tensors = {f"input {i}": x for i, x in enumerate(given) if x.dtype.kind == "f"}
-    with kept_streams():
-        problem = Problem(lambda: function(*given), tensors, {}, [default_generator])
-        problem.settle()
-        found = gradient(*given)
-        found = found if isinstance(found, tuple | list) else (found,)
-        if len(found) != len(tensors):
-            raise TypeError(f"wanted {len(tensors)} gradients, got {len(found)}")
-        problem.gradients = dict(zip(tensors, map(np.array, found)))
-        return _report(problem, eps, sample, directions, generator)
-
-
-def gradient_check_lists(
-    model: Any,
-    x: Array,
-    y: Array,
-    loss: Callable[[Array, Array], Any] | None = None,
-    *,
-    eps: float = 6e-6,
-    sample: int | None = None,
-    directions: int | None = None,
-    generator: Generator | None = None,
-) -> GradientReport:
-    """Check a network that keeps arrays in lists, as the guide writes it; see `gradient_check`.
-
-    The network has `weights` and `biases`, two lists of arrays; `forward(x)` gives the list of
-    activations, the output last; `backward(activations, y)` the list of the weights' gradients and
-    that of the biases'. Both are checked, on a copy.
-
-    Args:
-        loss: of the output and y, one number; None takes the mean of (output - y)**2, which the
-            guide prints.
-
-    Raises:
-        ValueError: as `gradient_check`; a gradient of another shape than its array.
-        TypeError: the model lacks one of the four, or backward gives another number of gradients.
-    """
-    _check_options(eps, sample, directions)
-    lacking = [k for k in ("weights", "biases", "forward", "backward") if not hasattr(model, k)]
-    if lacking:
-        raise TypeError(f"wanted weights, biases, forward and backward; lacking {lacking}")
-    generator, twin = generator or Generator(), copy.deepcopy(model)
-    x, y = _wide(x), _wide(y)
-    twin.weights, twin.biases = map(_wide, twin.weights), map(_wide, twin.biases)
-    twin.weights, twin.biases = list(twin.weights), list(twin.biases)
-    tensors = {f"weights[{i}]": w for i, w in enumerate(twin.weights)}
-    tensors |= {f"biases[{i}]": b for i, b in enumerate(twin.biases)}
-    loss = loss or _mean_squared_error
-    with kept_streams():
-        problem = Problem(lambda: loss(twin.forward(x)[-1], y), tensors, {}, [default_generator])
-        problem.settle()
-        dweights, dbiases = twin.backward(twin.forward(x), y)
-        if (len(dweights), len(dbiases)) != (len(twin.weights), len(twin.biases)):
-            raise TypeError(
-                f"wanted gradients of {len(twin.weights)} weights and {len(twin.biases)} biases, "
-                f"got {len(dweights)} and {len(dbiases)}"
-            )
-        problem.gradients = dict(zip(tensors, map(np.array, [*dweights, *dbiases])))
-        return _report(problem, eps, sample, directions, generator)
+        return report_of(problem, eps, sample, directions, generator)
 
 
 # ---- what is checked ---------------------------------------------------------------------------
@@ -232,10 +145,10 @@ def problem_of(
     twin.needs_input_grad = True
     for p in twin.parameters():
         p.data, p.grad = np.array(p.data, order="C"), None
-    given = [_wide(x) for x in inputs]
+    given = [wide(x) for x in inputs]
     if loss is not None:
         loss.double()
-    wanted = None if target is None else _wide(target)
+    wanted = None if target is None else wide(target)
     weights: list[Array] = []
 
     def number() -> Any:
@@ -285,13 +198,14 @@ def problem_of(
 # ---- the check ---------------------------------------------------------------------------------
 
 
-def _report(
+def report_of(
     problem: Problem,
     eps: float,
     sample: int | None,
     directions: int | None,
     generator: Generator,
 ) -> GradientReport:
+    """Every tensor of a problem against its slopes."""
     noise = NOISE * _moved_by_an_ulp(problem, generator)
     checks = []
     for name, tensor in problem.tensors.items():
@@ -439,7 +353,8 @@ def _moved_by_an_ulp(problem: Problem, generator: Generator) -> float:
 # ---- small things ------------------------------------------------------------------------------
 
 
-def _check_options(eps: float, sample: int | None, directions: int | None) -> None:
+def check_options(eps: float, sample: int | None, directions: int | None) -> None:
+    """Refuse options that contradict each other or are out of range."""
     if not 0 < eps < math.inf:
         raise ValueError(f"eps must be a positive number, got {eps}")
     if sample is not None and directions is not None:
@@ -449,11 +364,7 @@ def _check_options(eps: float, sample: int | None, directions: int | None) -> No
             raise ValueError(f"{name} must be a positive whole number, got {value!r}")
 
 
-def _wide(x: Any) -> Array:
+def wide(x: Any) -> Array:
     """A copy of our own, floats in float64."""
     x = np.asarray(x)
     return np.array(x, np.float64 if x.dtype.kind == "f" else x.dtype, order="C")
-
-
-def _mean_squared_error(output: Array, y: Array) -> Any:
-    return np.mean((output - y) ** 2)

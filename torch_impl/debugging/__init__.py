@@ -4,12 +4,9 @@ Where a NaN or an infinity came from is `find_non_finite`, of the training chapt
 """
 
 from torch_impl.debugging.activations import ActivationMonitor
-from torch_impl.debugging.gradient_checking import (
-    gradient_check,
-    gradient_check_function,
-    gradient_check_lists,
-)
+from torch_impl.debugging.gradient_checking import gradient_check
 from torch_impl.debugging.gradient_report import GradientReport, TensorCheck
+from torch_impl.debugging.hand_gradients import gradient_check_function, gradient_check_lists
 from torch_impl.debugging.monitor import Monitor
 from torch_impl.debugging.range_test import RangeTest, lr_range_test
 from torch_impl.debugging.sanity import InitialLoss, Overfit, initial_loss, overfit_one_batch

@@ -27,7 +27,7 @@ from torch.autograd.gradcheck import GradcheckError, gradcheck
 from torch_impl.debugging.gradient_report import RIGHT, GradientReport, TensorCheck
 from torch_impl.training.non_finite import kept_streams
 
-__all__ = ["gradient_check", "gradient_check_function", "gradient_check_lists"]
+__all__ = ["gradient_check"]
 
 EPS = torch.finfo(torch.float64).eps
 NOISE = 16  # as in the parity budget: so many times what one ulp of every input moves
@@ -82,143 +82,10 @@ def gradient_check(
             or not the same when it is run again (random numbers from elsewhere than torch).
         TypeError: an output is not a tensor.
     """
-    _check_options(eps, sample, directions)
+    check_options(eps, sample, directions)
     generator = generator or Generator()
     with problem_of(model, inputs, target, criterion, generator) as (value, tensors, modules):
-        return _report(value, tensors, eps, sample, directions, generator, modules)
-
-
-def gradient_check_function(
-    function: Callable[..., Any],
-    gradient: Callable[..., Any] | None,
-    inputs: Sequence[Tensor],
-    *,
-    eps: float = 6e-6,
-    sample: int | None = None,
-    directions: int | None = None,
-    generator: Generator | None = None,
-) -> GradientReport:
-    """Hold the gradient of a plain function against central differences; see `gradient_check`.
-
-    A gradient of one's own becomes the backward of a `torch.autograd.Function`, which is what
-    gradcheck is for.
-
-    Args:
-        function: called with the inputs, floats in float64; gives one number.
-        gradient: called alike; gives the gradient of each float input, a tensor or a tuple. None
-            takes autograd's.
-        inputs: tensors; those of whole numbers are handed on and not checked.
-
-    Raises:
-        ValueError: as `gradient_check`; a gradient of another shape than its input.
-        TypeError: not one gradient for each float input.
-    """
-    _check_options(eps, sample, directions)
-    generator = generator or Generator()
-    given = {f"input {i}": _wide(x) for i, x in enumerate(inputs)}
-    tensors = {name: x for name, x in given.items() if x.is_floating_point()}
-
-    def slopes(at: Sequence[Tensor]) -> Sequence[Tensor]:
-        assert gradient is not None
-        moved = dict(zip(tensors, at))
-        found = gradient(*[moved.get(k, x) for k, x in given.items()])
-        found = found if isinstance(found, tuple | list) else (found,)
-        if len(found) != len(tensors):
-            raise TypeError(f"wanted {len(tensors)} gradients, got {len(found)}")
-        return found
-
-    def number(at: Sequence[Tensor]) -> Tensor:
-        moved = dict(zip(tensors, at))
-        return torch.as_tensor(function(*[moved.get(k, x) for k, x in given.items()]))
-
-    def value(at: Mapping[str, Tensor]) -> Tensor:
-        entries = list(at.values())
-        return number(entries) if gradient is None else _by_hand(number, slopes, entries)
-
-    with _same_draws(None, value, tensors) as repeated:
-        return _report(repeated, tensors, eps, sample, directions, generator)
-
-
-def gradient_check_lists(
-    model: Any,
-    x: Tensor,
-    y: Tensor,
-    loss: Callable[[Tensor, Tensor], Any] | None = None,
-    *,
-    eps: float = 6e-6,
-    sample: int | None = None,
-    directions: int | None = None,
-    generator: Generator | None = None,
-) -> GradientReport:
-    """Check a network that keeps tensors in lists, as the guide writes it; see `gradient_check`.
-
-    The network has `weights` and `biases`, two lists of tensors; `forward(x)` gives the list of
-    activations, the output last; `backward(activations, y)` the list of the weights' gradients and
-    that of the biases'. Both are checked, on a copy.
-
-    Args:
-        loss: of the output and y, one number; None takes the mean of (output - y)**2, which the
-            guide prints.
-
-    Raises:
-        ValueError: as `gradient_check`; a gradient of another shape than its tensor.
-        TypeError: the model lacks one of the four, or backward gives another number of gradients.
-    """
-    _check_options(eps, sample, directions)
-    lacking = [k for k in ("weights", "biases", "forward", "backward") if not hasattr(model, k)]
-    if lacking:
-        raise TypeError(f"wanted weights, biases, forward and backward; lacking {lacking}")
-    generator, twin = generator or Generator(), copy.deepcopy(model)
-    x, y, n = _wide(x), _wide(y), len(twin.weights)
-    tensors = {f"weights[{i}]": _wide(w) for i, w in enumerate(twin.weights)}
-    tensors |= {f"biases[{i}]": _wide(b) for i, b in enumerate(twin.biases)}
-    measured = loss or nn.functional.mse_loss
-
-    def number(at: Sequence[Tensor]) -> Tensor:
-        twin.weights, twin.biases = list(at[:n]), list(at[n:])
-        return torch.as_tensor(measured(twin.forward(x)[-1], y))
-
-    def slopes(at: Sequence[Tensor]) -> Sequence[Tensor]:
-        twin.weights, twin.biases = list(at[:n]), list(at[n:])
-        dweights, dbiases = twin.backward(twin.forward(x), y)
-        if (len(dweights), len(dbiases)) != (n, len(tensors) - n):
-            raise TypeError(
-                f"wanted gradients of {n} weights and {len(tensors) - n} biases, "
-                f"got {len(dweights)} and {len(dbiases)}"
-            )
-        return [*dweights, *dbiases]
-
-    def value(at: Mapping[str, Tensor]) -> Tensor:
-        return _by_hand(number, slopes, list(at.values()))
-
-    with _same_draws(None, value, tensors) as repeated:
-        return _report(repeated, tensors, eps, sample, directions, generator)
-
-
-class _Hand(torch.autograd.Function):
-    """A number whose gradient somebody wrote by hand."""
-
-    @staticmethod
-    def forward(ctx: Any, number: Any, slopes: Any, *at: Tensor) -> Tensor:
-        ctx.slopes = slopes
-        ctx.save_for_backward(*at)
-        return number(at).clone()
-
-    @staticmethod
-    def backward(ctx: Any, *dvalue: Tensor) -> Any:
-        at = ctx.saved_tensors
-        found = [torch.as_tensor(dx, dtype=x.dtype) for dx, x in zip(ctx.slopes(at), at)]
-        for i, (dx, x) in enumerate(zip(found, at)):
-            if dx.shape != x.shape:
-                raise ValueError(
-                    f"gradient {i} must have the shape {tuple(x.shape)}, got {tuple(dx.shape)}"
-                )
-        return None, None, *(dvalue[0] * dx for dx in found)
-
-
-def _by_hand(number: Any, slopes: Any, at: Sequence[Tensor]) -> Tensor:
-    value: Tensor = _Hand.apply(number, slopes, *at)
-    return value
+        return report_of(value, tensors, eps, sample, directions, generator, modules)
 
 
 @contextlib.contextmanager
@@ -232,14 +99,14 @@ def problem_of(
     """The number as a function of named tensors in float64, those tensors, and the layers."""
     if (target is None) != (criterion is None):
         raise ValueError("a loss takes a target and a criterion: pass both or neither")
-    frozen = {k: _wide(p) for k, p in model.named_parameters() if not p.requires_grad}
-    buffers = {k: _wide(b) for k, b in model.named_buffers()}
-    tensors = {k: _wide(p) for k, p in model.named_parameters() if p.requires_grad}
-    given = {f"input {i}": _wide(x) for i, x in enumerate(inputs)}
+    frozen = {k: wide(p) for k, p in model.named_parameters() if not p.requires_grad}
+    buffers = {k: wide(b) for k, b in model.named_buffers()}
+    tensors = {k: wide(p) for k, p in model.named_parameters() if p.requires_grad}
+    given = {f"input {i}": wide(x) for i, x in enumerate(inputs)}
     tensors |= {k: x for k, x in given.items() if x.is_floating_point()}
     loss = copy.deepcopy(criterion)
     loss = loss.double() if isinstance(loss, nn.Module) else loss
-    wanted = None if target is None else _wide(target)
+    wanted = None if target is None else wide(target)
     weights: list[Tensor] = []
 
     def value(at: Mapping[str, Tensor]) -> Tensor:
@@ -262,14 +129,14 @@ def problem_of(
     modules = {k: m for k, m in model.named_modules() if not list(m.children())}
     if isinstance(loss, nn.Module):
         modules["the criterion"] = loss
-    with _same_draws(model, value, tensors) as repeated:
+    with same_draws(model, value, tensors) as repeated:
         yield repeated, tensors, modules
 
 
 # ---- the check ---------------------------------------------------------------------------------
 
 
-def _report(
+def report_of(
     value: Value,
     tensors: Mapping[str, Tensor],
     eps: float,
@@ -278,6 +145,7 @@ def _report(
     generator: Generator,
     modules: Mapping[str, nn.Module] | None = None,
 ) -> GradientReport:
+    """Every tensor of a problem against its slopes."""
     leaves = {name: x.clone().requires_grad_() for name, x in tensors.items()}
     all_used = torch.cat([x.flatten()[:0] for x in leaves.values()]).sum()  # exactly 0
     found = torch.autograd.grad(value(leaves) + all_used, list(leaves.values()))
@@ -445,7 +313,7 @@ def _moved_by_an_ulp(value: Value, tensors: Mapping[str, Tensor], generator: Gen
 
 
 @contextlib.contextmanager
-def _same_draws(
+def same_draws(
     model: nn.Module | None, value: Value, tensors: Mapping[str, Tensor]
 ) -> Iterator[Value]:
     """A number that draws the same every time; the random streams are put back in the end."""
@@ -478,7 +346,8 @@ def _same_draws(
 # ---- small things ------------------------------------------------------------------------------
 
 
-def _check_options(eps: float, sample: int | None, directions: int | None) -> None:
+def check_options(eps: float, sample: int | None, directions: int | None) -> None:
+    """Refuse options that contradict each other or are out of range."""
     if not 0 < eps < math.inf:
         raise ValueError(f"eps must be a positive number, got {eps}")
     if sample is not None and directions is not None:
@@ -488,7 +357,7 @@ def _check_options(eps: float, sample: int | None, directions: int | None) -> No
             raise ValueError(f"{name} must be a positive whole number, got {value!r}")
 
 
-def _wide(x: Tensor) -> Tensor:
+def wide(x: Tensor) -> Tensor:
     """A copy of our own, floats in float64."""
     x = x.detach().clone(memory_format=torch.contiguous_format)
     return x.double() if x.is_floating_point() else x
