@@ -2,8 +2,8 @@
 
 Both sides start from the same weights and draw the same shuffles and dropout masks, in float64. How
 far their numbers may be apart is derived as the parity suite derives it: torch trains again, twice
-(once for a quick look), with weights and data one unit in the last place off, and with every layer
-and every step rounded as another right program could have rounded it:
+(once for a quick look), with weights and data one unit in the last place off, and with every layer,
+every step of a recurrence and of the training rounded as another right program could have done:
 
     allowed = 16 * (epsilon * |reference| + what that moved up to this step)
 
@@ -29,7 +29,7 @@ import torch_impl.initialization
 import torch_impl.optimization
 from parity_tests.harness.bridge import to_numpy, to_torch
 from parity_tests.harness.budget import Deviation, deviation, jitter
-from parity_tests.harness.rounding import rounded_layers, rounded_steps
+from parity_tests.harness.rounding import rounded_layers, rounded_recurrences, rounded_steps
 from parity_tests.harness.training_case import Data
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -123,7 +123,7 @@ def train_both(setting: Setting, seed: int, nearby: int, tick: Callable[[], obje
         return found
 
     ours, theirs = run(numpy_impl, given), run(torch_impl, given)
-    with rounded_layers(rng), rounded_steps(rng):
+    with rounded_layers(rng), rounded_recurrences(rng), rounded_steps(rng):
         moved = [run(torch_impl, jitter(given, rng)) for _ in range(nearby)]
     deviations, held = _held(ours, theirs, moved)
     return Pair(setting.name, setting.role, ours, theirs, deviations, held)

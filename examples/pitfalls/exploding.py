@@ -63,7 +63,7 @@ class Exploding(Pitfall):
             return impl.layers.RNNClassifier(SYMBOLS, WIDTH, SYMBOLS, init_gain=TOO_LARGE)
 
         def setting(
-            cure: str, lr: float = LEARNING_RATE, role: Any = "after", **options: Any
+            cure: str, lr: float = RECURRENT_RATE, role: Any = "after", **options: Any
         ) -> Any:
             train = fit_recurrence(lr, 2 if quick else 4, **options)
             return Setting(f"{RECURRENT}, {cure}", recurrent, train, recall(seed), role=role)

@@ -15,7 +15,7 @@ from examples.pitfalls.pitfall import Claim, Found, Pitfall, digits, fit
 from parity_tests.harness.training_case import Data
 
 EPOCHS, BATCH = 4, 32
-TOO_LOW, TOO_HIGH, ADAM_RATE = 1e-3, 2.0, 5e-3
+TOO_LOW, TOO_HIGH, ADAM_RATE, DECAY = 1e-3, 1.5, 5e-3, 0.003
 LOWEST, HIGHEST = 1e-4, 10.0  # of the range test
 TEST = "range test"
 
@@ -24,7 +24,7 @@ class LearningRate(Pitfall):
     """The rate is the first thing to tune: a factor of ten either way loses the training."""
 
     name = "learning-rate"
-    title = "two hidden layers of 32 on digits, SGD at rates from 0.001 to 2"
+    title = f"two hidden layers of 32 on digits, SGD at rates from {TOO_LOW:g} to {TOO_HIGH:g}"
     look_for = (
         "On the left, the range test: the rate grows by a factor in every step, the loss falls "
         "once the rate is worth something and jumps when it is too much, and a quarter of the "
@@ -47,7 +47,7 @@ class LearningRate(Pitfall):
             Setting(f"SGD at {TOO_HIGH:g}", mlp(TOO_HIGH), plain, data, role="before"),
             Setting(TEST, mlp(LOWEST), range_test, data, role="test"),
             Setting("SGD at the rate found", mlp(LOWEST), as_found, data),
-            Setting(f"SGD at {TOO_HIGH:g}, decaying", mlp(TOO_HIGH), fit_along(0.01), data),
+            Setting(f"SGD at {TOO_HIGH:g}, decaying", mlp(TOO_HIGH), fit_along(DECAY), data),
             Setting(f"Adam at {ADAM_RATE:g}", mlp(ADAM_RATE), adam, data),
         ]
         return found[1:4] if quick else found

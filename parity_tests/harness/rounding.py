@@ -66,6 +66,34 @@ def rounded_layers(rng: np.random.Generator) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def rounded_recurrences(rng: np.random.Generator) -> Iterator[None]:
+    """Each step of a torch RNN taken by itself, its state and its gradient rounded otherwise.
+
+    A whole sequence is one call, in which no hook sees the steps. Sequences read both ways or with
+    dropout between layers are left as they are: taken by steps they would be other numbers.
+    """
+    forward = torch.nn.RNN.forward
+
+    def by_steps(rnn: torch.nn.RNN, x: torch.Tensor, hx: torch.Tensor | None = None) -> Any:
+        if rnn.bidirectional or rnn.dropout or x.ndim != 3:
+            return forward(rnn, x, hx)
+        axis, outputs = (1 if rnn.batch_first else 0), []
+        for step in x.split(1, dim=axis):
+            output, hx = forward(rnn, step, hx)
+            hx = _off(hx, rng)
+            if hx.requires_grad:
+                hx.register_hook(lambda dh: _off(dh, rng))
+            outputs.append(output)
+        return torch.cat(outputs, dim=axis), hx
+
+    torch.nn.RNN.forward = by_steps  # type: ignore[method-assign, assignment]
+    try:
+        yield
+    finally:
+        torch.nn.RNN.forward = forward  # type: ignore[method-assign]
+
+
+@contextlib.contextmanager
 def rounded_steps(rng: np.random.Generator) -> Iterator[None]:
     """Every torch optimizer's gradients before a step, and parameters after it, rounded otherwise.
 
