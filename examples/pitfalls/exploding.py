@@ -38,7 +38,7 @@ class Exploding(Pitfall):
         "range of floats (in the table, the step of the first NaN). On the right, a tanh "
         "recurrence that has to name at the end the symbol it saw thirty steps before, starting "
         "from an orthogonal matrix times 1.5: tanh keeps its numbers finite, so what explodes "
-        "shows only as a loss that stays where it was, at ln 4 = 1.39. Clipping and a lower rate "
+        "shows only as a loss that hardly leaves ln 4 = 1.39. Clipping and a lower rate "
         "leave the gradient as it is and bound the step, which cures both at once; He's weights "
         "and batch norm take away the cause."
     )
@@ -98,7 +98,7 @@ class Exploding(Pitfall):
         ]
         said += [Claim(f"{p.name}: loss at the end", p.last(LOSS, 8), below=5) for p in cures]
         broken, *cures = recurrent.values()
-        stuck = np.log(SYMBOLS) - 0.15
+        stuck = 0.7 * np.log(SYMBOLS)
         said.append(Claim(f"{broken.name}: loss at the end", broken.last(LOSS, 8), above=stuck))
         said += [Claim(f"{p.name}: loss at the end", p.last(LOSS, 8), below=0.5) for p in cures]
         return said
