@@ -96,12 +96,14 @@ def lr_range_test(
     twin, loss_of, mover = copy.deepcopy((model, criterion, optimizer))
     if not twin.training:
         twin.train()
+    device = next(twin.parameters()).device
     found, average, least = RangeTest(), 0.0, math.inf
     with kept_streams(model, batches):
         for t, batch in zip(range(steps), _again_and_again(batches)):
             lr = low * (high / low) ** (t / (steps - 1))
             for group in mover.param_groups:
                 group["lr"] = lr
+            batch = [tensor.to(device, non_blocking=True) for tensor in batch]
             try:
                 loss = train_step(twin, batch, loss_of, mover)[0].item()
                 if not math.isfinite(loss):  # on a GPU nobody else has looked
