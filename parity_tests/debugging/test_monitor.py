@@ -270,6 +270,56 @@ class TestMonitor(RuleCase):
             log.require(monitor.total(monitor.grad_norm)[0] == 0, "nothing counts as nothing")
             log.require(not monitor.loss, "a loss without a criterion")
 
+    def check_what_is_out_of_the_ordinary_is_said(self, log, rng):
+        grads: dict[str, Any] = {
+            "a": [0.0, 0.0],
+            "b": [np.inf, 1.0],
+            "c": [300.0, 400.0],
+            "d": [3e-6, 4e-6],
+        }
+        grads |= {"e": [0.3, 0.4], "f": None}
+        words = {"a": "gradient exactly 0", "b": "gradient not finite", "c": "large step"}
+        words |= {"d": "small step", "e": "", "f": "no gradient"}
+        said = []
+        for impl, Watch in ((numpy_impl, type(self).numpy), (torch_impl, theirs.Monitor)):
+            nn: Any = numpy_impl.nn if impl is numpy_impl else torch.nn
+            model = nn.Module()
+            for name in grads:
+                one = np.array([0.6, 0.8])
+                held = nn.Parameter(one if impl is numpy_impl else torch.from_numpy(one))
+                setattr(model, name, held)
+            optimizer = impl.optimization.SGD(model.parameters(), lr=1e-3)
+            criterion, lines = impl.losses.MSELoss(), list[str]()
+            each = impl.losses.MSELoss(reduction="none")
+            with (
+                Watch(model, optimizer, criterion, live=lines.append) as monitor,
+                Watch(model, optimizer, each) as unreduced,
+            ):
+                for step in range(4):
+                    for name, p in model.named_parameters():
+                        g = None if grads[name] is None else np.array(grads[name])
+                        if step < 3 and g is not None:
+                            g = 0 * one + 0.1 * (step + 1)
+                        p.grad = g if g is None or impl is numpy_impl else torch.from_numpy(g)
+                    pair: Any = np.array([1.0, 3.0]), np.array([float(step), 3.0])
+                    pair = pair if impl is numpy_impl else to_torch(pair)
+                    each(*pair)
+                    if step != 2:
+                        criterion(*pair)
+                        model.eval()
+                        criterion(pair[0], 9 + pair[1])  # as a validation would
+                        model.train()
+                    optimizer.step()
+            rows = {row.split()[0]: row for row in str(monitor).splitlines()[2:]}
+            for name, word in words.items():
+                log.require(rows[name].endswith(word or "0.0005"), f"{impl.__name__}: {rows[name]}")
+            losses = [0.5, 0.0, math.nan, 2.0]
+            log.require(str(monitor.loss) == str(losses), f"{impl.__name__}: {monitor.loss}")
+            log.require(all(map(math.isnan, unreduced.loss)), f"{unreduced.loss}")
+            said.append([str(monitor), *lines])
+        log.require(said[0] == said[1] and len(said[0]) == 5, f"{said}")
+        log.require(said[0][-1].startswith("step 4  loss 2  lr 0.001"), said[0][-1])
+
     def check_bad_arguments_are_refused(self, log, rng):
         arrays = given(rng)
         for impl, Monitor in ((numpy_impl, type(self).numpy), (torch_impl, theirs.Monitor)):
