@@ -343,7 +343,7 @@ def _by_layer(
     """Compare each sub-layer that introduced a difference with its own counterpart."""
     if not pairs:
         return False
-    told = layers.out_of_order(trials[0], pairs)
+    told = layers.out_of_order(code, trials[0], pairs)
     if told and not any(one.origin == "introduced here" for one in result.gaps):
         labels = tuple(g.label for g in result.gaps if not g.label.startswith("contract"))
         if labels:

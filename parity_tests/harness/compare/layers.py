@@ -121,6 +121,7 @@ class _Ear:
 
     def heard(self) -> dict[str, Array]:
         """What was returned, by label; not of what is used in several places."""
+        self.code.shared |= {k.removeprefix("tap ") for k, n in self.times.items() if n > 1}
         return {label: x for label, x in self.found.items() if self.times[label] == 1}
 
 
@@ -147,14 +148,14 @@ def activations(raw: Any, trial: Trial, reference: Reference) -> list[str]:
     return groups[:-1] if len(groups) == len(raw) - 1 else []
 
 
-def out_of_order(trial: Trial, pairs: Mapping[str, str]) -> str:
+def out_of_order(code: OwnCode, trial: Trial, pairs: Mapping[str, str]) -> str:
     """Whether the sub-layers are called in another order than torch's, or some never."""
 
     def called(found: Mapping[str, Array]) -> list[str]:
         heard = [k.removeprefix("tap ") for k in found if k.startswith("tap ")]
         return [path for path in heard if path in names]
 
-    names = {path: name for name, path in pairs.items()}
+    names = {path: name for name, path in pairs.items() if path not in code.shared}
     mine, theirs = called(trial.user.found), called(trial.reference)
     if not mine or not theirs or mine == theirs:
         return ""

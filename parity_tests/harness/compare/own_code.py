@@ -81,6 +81,7 @@ class OwnCode:
         if self.is_function:
             self.forward_kwargs = {**self.kwargs, **self.forward_kwargs}
         self.links: list[Link] = []
+        self.shared: set[str] = set()  # what is called more than once in a run
         self.backward_function = backward
         self.draws_ours = _knows_ours(mine)
         sample = self.fresh()
