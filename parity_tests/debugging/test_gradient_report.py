@@ -45,6 +45,9 @@ TENSORS = {  # the errors, the kinks, and the verdict
     "ccc": ([0.5, 1e-9], [False, True], "wrong"),
     "d": ([0.0, 1e-7], [True, False], "kink"),
     "e": ([math.nan, 1e-9], [False, False], "wrong"),
+    "f": ([0.5, math.nan], [False, False], "wrong"),
+    "g": ([1e-6, 0.0], [False, False], "right"),
+    "h": ([1e-9, 1e-3], [False, False], "doubtful"),
 }
 
 
@@ -73,7 +76,7 @@ class TestTensorCheck(RuleCase):
             entries: dict[str, Any] = {
                 "analytic": [0.25, -1.5],
                 "numeric": [0.5, -1.5],
-                "places": [7, 11],
+                "places": [8, 11],
             }
             made = [
                 TensorCheck(name, (2, 3, 2), error=error, kinks=kinks, **entries)
@@ -81,15 +84,26 @@ class TestTensorCheck(RuleCase):
             ]
             log.require(made[0].verdict == made[1].verdict == verdict, f"{name}: {made[0].verdict}")
             log.require(str(made[0]) == str(made[1]), f"{made[0]}, torch side {made[1]}")
-        log.require("at [1, 0, 1] backward gives 0.25" in str(made[0]), str(made[0]))
+            worst = 1 if name in ("bb", "d", "f", "h") else 0
+            log.require(made[0].worst == made[1].worst == worst, f"{name}: {made[0].worst}")
+            if name == "ccc":
+                log.require("at [1, 1, 0] backward gives 0.25, the" in str(made[0]), str(made[0]))
         for TensorCheck in (type(self).numpy, theirs.TensorCheck):
             empty = TensorCheck("w", (0, 3))
             log.require((empty.verdict, empty.worst) == ("right", -1), f"{empty}")
             log.require(str(empty) == "w  right  0 of 0", str(empty))
             along = TensorCheck("w", (4,), True, [0], [1.0], [2.0], [0.5], [False])
-            log.require("along direction 0 backward gives 1" in str(along), str(along))
-            bent = TensorCheck("w", (4,), False, [0], [1.0], [1.0], [0.0], [True], ["net.1"])
-            log.require(str(bent).endswith("1 over a kink (net.1)"), str(bent))
+            text = (
+                "w  wrong  along 1 directions  error 5.0e-01: along direction 0 backward gives 1,"
+            )
+            log.require(str(along) == f"{text} the slope is 2", str(along))
+            bent = TensorCheck("w", (4,), False, [0], [1.0], [1.0], [0.0], [True], ["a", "b"])
+            log.require(str(bent).endswith("1 over a kink (a, b)"), str(bent))
+            one, other = TensorCheck("w", (4,)), TensorCheck("v", (4,))
+            for entry in ("places", "analytic", "numeric", "error", "kinks", "kinked"):
+                getattr(one, entry).append(0)
+                log.require(getattr(other, entry) == [], f"{entry} shared")
+            log.require(one.along_directions is False, "directions unless told otherwise")
 
 
 class EveryOne(ours.GradientReport):
@@ -127,5 +141,7 @@ class TestGradientReport(RuleCase):
             log.require(bad.verdicts() == told, f"{bad.verdicts()}")
             said.append([str(good), str(bad)])
         log.require(said[0] == said[1], f"{said}")
+        for Report in (type(self).numpy, theirs.GradientReport):
+            log.require(str(Report([])) == "gradients hold", str(Report([])))
         log.require(said[0][0].startswith("gradients hold\n  a  right"), said[0][0])
-        log.require(said[0][1].startswith("3 of 5 gradients do not hold\n  a    right"), said[0][1])
+        log.require(said[0][1].startswith("5 of 8 gradients do not hold\n  a    right"), said[0][1])

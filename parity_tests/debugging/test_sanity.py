@@ -172,7 +172,8 @@ class TestInitialLoss(RuleCase):
                 found = check(model, carried[:2], criterion)
                 close = math.isclose(found.expected, expected, rel_tol=1e-12)
                 log.require(close, f"{impl.__name__} {name} {options}: {found}")
-                log.require(found.loss > 0 and "prefers nothing" in str(found), f"{found}")
+                log.require(found.loss > 0 and str(found).endswith(" of an output that "
+                    "prefers nothing"), f"{found}")  # fmt: skip
         for side in (ours, theirs):
             log.require(side.InitialLoss(1.0, 0.0).ratio == math.inf, "a ratio to 0")
 
@@ -255,6 +256,17 @@ class TestOverfitOneBatch(RuleCase):
             log.require(0.6 < bad.losses[-1] < 1.0, f"{impl.__name__}: {bad}")
             said.append([str(good), str(bad)])
         log.require(said[0] == said[1] and "is not learned" in said[0][1], f"{said}")
+
+    def check_a_model_in_evaluation_mode_trains_all_the_same(self, log, rng):
+        arrays = given(rng)
+        for impl, check in ((numpy_impl, type(self).numpy), (torch_impl, theirs.overfit_one_batch)):
+            runs = []
+            for training in (True, False):
+                model, *rest = setup(impl, arrays)
+                model.train(training)
+                runs.append(check(model, *rest, steps=1).losses)
+                log.require(model.training is training, f"{impl.__name__}: the mode moved")
+            log.require(runs[0] == runs[1] and len(runs[0]) == 2, f"{impl.__name__}: {runs}")
 
     def check_nothing_is_moved(self, log, rng):
         arrays = given(rng)
