@@ -105,17 +105,20 @@ class Generator(MersenneTwister):
 
     def rand(self, shape: Shape = (), dtype: DTypeLike = np.float32) -> Array:
         """Uniform numbers in [0, 1): the low 24 bits of a word, or 53 bits of a double word."""
-        n = _count(shape)
-        if np.dtype(dtype) == np.float32:
-            bits = self.words(n)
-            bits &= np.uint32(2**24 - 1)
-            unit = bits.view(np.int32).astype(np.float32)
-            unit *= np.float32(2.0**-24)
-        else:
-            bits = self.random64(n)
-            bits &= np.uint64(2**53 - 1)
-            unit = bits.view(np.int64).astype(np.float64)
-            unit *= 2.0**-53
+        narrow = np.dtype(dtype) == np.float32
+        unit: Array = np.empty(_count(shape), np.float32 if narrow else np.float64)
+        for start in range(0, unit.size, CHUNK):
+            part = unit[start : start + CHUNK]
+            if narrow:
+                bits = self.words(part.size)
+                bits &= np.uint32(2**24 - 1)
+                part[...] = bits.view(np.int32)
+                part *= np.float32(2.0**-24)
+            else:
+                bits = self.random64(part.size)
+                bits &= np.uint64(2**53 - 1)
+                part[...] = bits.view(np.int64)
+                part *= 2.0**-53
         return unit.astype(dtype, copy=False).reshape(shape)
 
     def uniform(

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import itertools
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -143,10 +142,11 @@ class InitializerParity(Case):
         A generator is handed in, then none, which leaves the global one to draw.
         """
         whole: dict[str, Callable[[Any], Any]] = {"": lambda x: x}
-        targets = [(shape, name, cut) for shape in self.shapes for name, cut in whole.items()]
         parts = whole | VIEWS if self.views and config is self.configs[-1] else whole
-        targets += [((40, 41), name, cut) for name, cut in parts.items()]
-        for (shape, view, part), own in itertools.product(targets, (True, False)):
+        targets = [(shape, "", whole[""]) for shape in self.shapes]
+        plan = [(target, own) for target in targets for own in (True, False)]
+        plan += [(((40, 41), name, cut), name != "transposed") for name, cut in parts.items()]
+        for (shape, view, part), own in plan:
             seed, where = int(rng.integers(2**40)), f"{shape} {view}"
             x = np.empty(shape, dtype)
             y = torch.from_numpy(x.copy())
