@@ -91,10 +91,12 @@ class ResidualBlock(Module):
             for parameter in branch[-1].parameters():
                 zeros_(parameter)
 
+    @np.errstate(all="ignore")  # what overflows becomes inf in silence, as in torch
     def forward(self, x: Array) -> Array:
         """activation(skip(x) + branch(x))."""
         return self.activation(self.skip(x) + self.branch(x))
 
+    @np.errstate(all="ignore")
     def backward(self, dy: Array) -> Array | None:
         """The skip's gradient plus the branch's."""
         ds = self.activation.backward(dy)

@@ -141,7 +141,7 @@ class Flatten(Module):
         start, end = self.start_dim % ndim, self.end_dim % ndim
         if start > end:
             raise ValueError(f"start_dim must not come after end_dim, got {start} and {end}")
-        joined = int(np.prod(x.shape[start : end + 1], dtype=int))
+        joined = math.prod(x.shape[start : end + 1])
         y = x.reshape(*x.shape[:start], joined, *x.shape[end + 1 :])
         self.save_for_backward(y, x.shape)
         return y

@@ -22,28 +22,31 @@ __all__ = [
 SHORT = 48  # below this length NumPy reduces a last axis faster when it is laid out first
 
 
+def _split(shape: tuple[int, ...], dim: int) -> tuple[int, int, int]:
+    shape = shape or (1,)  # as in torch, a scalar counts as one axis
+    return math.prod(shape[:dim]), shape[dim], math.prod(shape[dim + 1 :])
+
+
 def fold(x: Array, dim: int) -> Array:
     """x as (before, n, after) with axis dim in the middle, for reductions along axis 1.
 
     A short last axis goes first: its n rows are then long runs of memory, and a maximum or a sum
     over them is five times as fast as over many short rows. That is a copy, (1, n, rows).
     """
-    n, after = x.shape[dim], math.prod(x.shape[dim + 1 :])
-    before = math.prod(x.shape[:dim])
+    before, n, after = _split(x.shape, dim)
     if after == 1 and n < SHORT:
         return x.reshape(before, n).T.copy()[np.newaxis]
     return x.reshape(before, n, after)
 
 
 def unfold(folded: Array, shape: tuple[int, ...], dim: int) -> Array:
-    """The inverse of `fold`, in C order."""
-    if shape[dim] < SHORT and math.prod(shape[dim + 1 :]) == 1:
-        return folded[0].T.reshape(shape)
-    return folded.reshape(shape)
+    """The inverse of `fold`."""
+    _, n, after = _split(shape, dim)
+    return (folded[0].T if after == 1 and n < SHORT else folded).reshape(shape)
 
 
 def shift(z: Array) -> Array:
-    """A fresh array: z less its maximum over axis 1, so that exp cannot overflow."""
+    """A fresh array in C order: z less its maximum over axis 1, so that exp cannot overflow."""
     return np.subtract(z, z.max(axis=1, keepdims=True, initial=-np.inf), order="C")
 
 
@@ -51,44 +54,44 @@ def shift(z: Array) -> Array:
 def softmax(input: Array, dim: int | None = None) -> Array:
     """exp(input) / sum of exp(input) over axis dim."""
     x, dim = _checked(input, dim)
-    e = shift(fold(np.atleast_1d(x), dim))
+    e = shift(fold(x, dim))
     np.exp(e, out=e)
     e /= e.sum(axis=1, keepdims=True)
-    return unfold(e, x.shape or (1,), dim).reshape(x.shape)
+    return unfold(e, x.shape, dim)
 
 
 @np.errstate(all="ignore")
 def softmax_backward(dy: Array, y: Array, dim: int | None = None) -> Array:
     """y * (dy - sum of y * dy over axis dim)."""
     y, dim = _checked(y, dim)
-    dy, p = fold(np.atleast_1d(as_gradient(dy, y.shape, y.dtype)), dim), fold(np.atleast_1d(y), dim)
+    dy, p = fold(as_gradient(dy, y.shape, y.dtype), dim), fold(y, dim)
     if p.shape[2] == 1:  # BLAS sums up a long last axis without writing the products down
         dots = np.vecdot(p[..., 0], dy[..., 0])[:, np.newaxis, np.newaxis]
     else:
         dots = (p * dy).sum(axis=1, keepdims=True)
     dx: Array = np.subtract(dy, dots, order="C")
     dx *= p
-    return unfold(dx, y.shape or (1,), dim).reshape(y.shape)
+    return unfold(dx, y.shape, dim)
 
 
 @np.errstate(all="ignore")
 def log_softmax(input: Array, dim: int | None = None) -> Array:
     """input - log(sum of exp(input) over axis dim)."""
     x, dim = _checked(input, dim)
-    y = shift(fold(np.atleast_1d(x), dim))
+    y = shift(fold(x, dim))
     y -= np.log(np.exp(y).sum(axis=1, keepdims=True))
-    return unfold(y, x.shape or (1,), dim).reshape(x.shape)
+    return unfold(y, x.shape, dim)
 
 
 @np.errstate(all="ignore")
 def log_softmax_backward(dy: Array, y: Array, dim: int | None = None) -> Array:
     """dy - exp(y) * sum of dy over axis dim."""
     y, dim = _checked(y, dim)
-    dy = fold(np.atleast_1d(as_gradient(dy, y.shape, y.dtype)), dim)
-    dx = np.exp(fold(np.atleast_1d(y), dim), order="C")
+    dy = fold(as_gradient(dy, y.shape, y.dtype), dim)
+    dx = np.exp(fold(y, dim))
     dx *= dy.sum(axis=1, keepdims=True)
     np.subtract(dy, dx, out=dx)
-    return unfold(dx, y.shape or (1,), dim).reshape(y.shape)
+    return unfold(dx, y.shape, dim)
 
 
 class Softmax(Module):

@@ -44,7 +44,7 @@ def _as_weight(weight: Array | None, x: Array, name: str = "weight") -> Array | 
         fits = False
     if not fits:
         raise ValueError(f"{name} must broadcast to the input's {x.shape}, got {weight.shape}")
-    return weight.astype(x.dtype, copy=False)
+    return np.asarray(weight, x.dtype)
 
 
 @np.errstate(all="ignore")
@@ -215,6 +215,7 @@ class BCEWithLogitsLoss(Loss):
         )
 
 
+@np.errstate(all="ignore")
 def positive_weight(targets: Array) -> Array:
     """The pos_weight under which, label by label, yes and no count the same: noes / yeses.
 

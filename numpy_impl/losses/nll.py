@@ -51,7 +51,7 @@ def as_labels(target: Any, input: Array) -> Array:
         raise ValueError(
             f"target wants shape {shape} for an input of shape {input.shape}, got {target.shape}"
         )
-    return target.astype(np.int64, copy=False).reshape(shape)
+    return np.asarray(target, np.int64)
 
 
 def as_class_weight(weight: Array | None, input: Array) -> Array | None:

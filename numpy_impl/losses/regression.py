@@ -62,7 +62,7 @@ def as_target(target: Any, x: Array, whole: str = "", name: str = "target") -> A
 class Loss(Module):
     """A number to make small: `criterion(input, target)`, then `criterion.backward()`."""
 
-    def __init__(self, reduction: str = "mean") -> None:
+    def __init__(self, reduction: str) -> None:
         check_reduction(reduction)
         self.reduction = reduction
 

@@ -134,7 +134,7 @@ def _norm(g: Array, p: float) -> Array:
     if not g.size and (p < 0 or math.isinf(p)):
         raise RuntimeError(f"an empty gradient, shape {g.shape}, has no norm of order {p}")
     if p == 2:
-        flat = g.reshape(-1)
+        flat = g.ravel()
         return np.asarray(np.sqrt(np.dot(flat, flat)))
     size = np.abs(g)
     if math.isinf(p):

@@ -161,10 +161,7 @@ class CosineAnnealingLR(LRScheduler):
             return self._get_closed_form_lr()
         if (self.last_epoch - 1 - self.T_max) % (2 * self.T_max) == 0:  # at the foot: 0 / 0
             rise = (1 - math.cos(math.pi / self.T_max)) / 2
-            return [
-                lr + (base - self.eta_min) * rise
-                for lr, base in zip(rates, self.base_lrs, strict=True)
-            ]
+            return [lr + (base - self.eta_min) * rise for lr, base in zip(rates, self.base_lrs)]
         ratio = self._height(self.last_epoch) / self._height(self.last_epoch - 1)
         return [ratio * (lr - self.eta_min) + self.eta_min for lr in rates]
 

@@ -32,8 +32,8 @@ class LRScheduler:
         KeyError: last_epoch is not -1 and a group has no initial_lr.
     """
 
-    _get_lr_called_within_step = False
-    _is_initial = False
+    _get_lr_called_within_step: bool
+    _is_initial: bool
     base_lrs: list[float]
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
@@ -146,10 +146,7 @@ class LambdaLR(LRScheduler):
     def get_lr(self) -> list[float]:
         """initial_lr * lr_lambda(epoch)."""
         self._scaled(1)
-        return [
-            base * fn(self.last_epoch)
-            for fn, base in zip(self.lr_lambdas, self.base_lrs, strict=True)
-        ]
+        return [base * fn(self.last_epoch) for fn, base in zip(self.lr_lambdas, self.base_lrs)]
 
     def state_dict(self) -> dict[str, Any]:
         """All but the optimizer; of each function the attributes, None for plain ones."""

@@ -9,6 +9,7 @@ class TestSoftmax(FunctionParity):
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -28,6 +29,11 @@ from parity_tests.harness.inputs import (
     brief,
     dtype_of,
     same,
+)
+from parity_tests.harness.limits import (
+    a_gradient_of_another_dtype,
+    called_alike,
+    function_overflow_is_silent,
 )
 from parity_tests.harness.refusal import REFUSALS, Refusal, raises, refused, says
 from parity_tests.harness.signatures import backward_arguments
@@ -110,6 +116,13 @@ class FunctionParity(Case):
             ("memory layouts", self._layouts, configs[-1:]),
             ("called twice", self._called_twice, configs[-1:]),
             ("refusals", self._refusals, configs[:1]),
+            (
+                "a gradient of another dtype",
+                partial(a_gradient_of_another_dtype, self),
+                configs if self.backward else [],
+            ),
+            ("called alike", partial(called_alike, self), configs[-1:]),
+            ("overflow is silent", partial(function_overflow_is_silent, self), configs[-1:]),
         ]
         for title, method, chosen in derived:
             for config in chosen:
@@ -144,11 +157,11 @@ class FunctionParity(Case):
     def _places(self, settings: Settings, name: str, config: Config) -> Iterator[Compared]:
         rng = self.rng(settings, name)
         *others, last = self.inputs  # every size with plain numbers, the last with every regime
-        plan = [(shape, "plain", self._plain()) for shape in ([] if settings.quick else others)]
+        plan = [(shape, "plain", self.plain()) for shape in ([] if settings.quick else others)]
         regimes = list(self.regimes.items())[:: 2 if settings.quick else 1]
         plan += [(last, regime_name, regime) for regime_name, regime in regimes]
         for shape, regime_name, regime in plan:
-            given = self._given(rng, shape.of(config), regime, config)
+            given = self.given(rng, shape.of(config), regime, config)
             yield self._place(f"{shape} {regime_name}", given, config, rng)
 
     def _place(
@@ -163,10 +176,10 @@ class FunctionParity(Case):
             seed,
         )
 
-    def _plain(self) -> Regime:
+    def plain(self) -> Regime:
         return self.regimes.get("unit") or next(iter(self.regimes.values()))
 
-    def _given(
+    def given(
         self, rng: np.random.Generator, shape: tuple[int, ...], regime: Regime, config: Config
     ) -> dict[str, Array]:
         """Named arrays for one call: inputs, and a random cotangent."""
@@ -179,7 +192,7 @@ class FunctionParity(Case):
         return given
 
     def _sample(self, rng: np.random.Generator, config: Config) -> dict[str, Array]:
-        return self._given(rng, list(self.inputs)[-1].of(config), self._plain(), config)
+        return self.given(rng, list(self.inputs)[-1].of(config), self.plain(), config)
 
     # ---- one call on either side ------------------------------------------------------------
 
@@ -245,7 +258,7 @@ class FunctionParity(Case):
 
     def _non_finite(self, log: Log, rng: np.random.Generator, config: Config) -> None:
         """NaN and infinity come out where torch has them, or are refused where torch refuses."""
-        plain, shape = self._plain(), list(self.inputs)[-1].of(config)
+        plain, shape = self.plain(), list(self.inputs)[-1].of(config)
         for planted in ((np.nan,), (np.inf,), (-np.inf,), (np.inf, -np.inf, np.nan)):
 
             def regime(
@@ -258,7 +271,7 @@ class FunctionParity(Case):
             where = ", ".join(map(str, planted))
             with np.errstate(all="ignore"):
                 try:
-                    given = self._given(rng, shape, regime, config)
+                    given = self.given(rng, shape, regime, config)
                 except REFUSALS:
                     inputs = self.make_inputs(rng, shape, regime, config)
                     took = not raises(self.call, inputs, config)
@@ -309,12 +322,15 @@ class FunctionParity(Case):
         """Bad input raises on both sides and says why; a gradient must have the output's shape."""
         given = self._sample(rng, config)
         inputs = _inputs(given)
+        y = self.call(inputs, config)
         cases = list(self.refusals)
-        cases.append(Refusal(config, (inputs[0].tolist(), *inputs[1:]), "array", torch=False))
+        cases.append(
+            Refusal(config, (inputs[0].tolist(), *inputs[1:]), "array, got list", torch=False)
+        )
         whole = (inputs[0].astype(np.int64), *inputs[1:])
         if raises(self.call_torch, to_torch(whole), _arrays_as(config, given, to_torch)):
             cases.append(Refusal(config, whole, "int64"))
-        for refusal in cases:
+        for i, refusal in enumerate(cases):
             chosen = dict(self.configs[0]) if refusal.config is None else refusal.config
             args = inputs if refusal.inputs is None else list(refusal.inputs)
             what = f"{chosen} {brief(tuple(args))}"
@@ -322,11 +338,16 @@ class FunctionParity(Case):
             said = refused(lambda c=chosen, a=args: self.call(a, c))  # type: ignore[misc]
             log.require(said is not None and says(said, refusal.says), f"{what}: said {said!r}")
             log.require(all(same(x, old) for x, old in zip(args, kept)), f"{what}: changed")
+            if "cotangent" in given and i < len(self.refusals):
+                # Where the backward looks at it too, it says the same.
+                back = partial(self.call_backward, given["cotangent"], y, args, chosen)
+                said = refused(back) or ""
+                log.require(not said or says(said, refusal.says), f"{what}, backward: {said!r}")
             if refusal.torch:
                 theirs, tensors = _arrays_as(chosen, given, to_torch), to_torch(args)
                 log.require(raises(self.call_torch, tensors, theirs), f"{what}: torch accepts it")
         if "cotangent" in given:
-            dy, y = given["cotangent"], self.call(inputs, config)
+            dy = given["cotangent"]
             wrong = np.zeros((*dy.shape, 2))
             log.require(
                 raises(self.call_backward, wrong, y, inputs, config),

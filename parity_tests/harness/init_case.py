@@ -18,6 +18,7 @@ import inspect
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar
 from unittest import mock
 
@@ -31,6 +32,7 @@ from parity_tests.harness.budget import compare
 from parity_tests.harness.case import Case, Check, Log, Settings
 from parity_tests.harness.handed import Handed
 from parity_tests.harness.inputs import Array, Config, brief, same
+from parity_tests.harness.limits import called_alike
 from parity_tests.harness.promised import far_from_promised
 from parity_tests.harness.refusal import Refusal, says
 from parity_tests.harness.stand_ins import Compared, Place
@@ -104,6 +106,7 @@ class InitializerParity(Case):
         yield Check("in place", self._bind(settings, "in place", self._in_place, self.configs[-1]))
         if self.views:
             yield Check("views", self._bind(settings, "views", self._views, self.configs[-1]))
+        yield Check("called alike", partial(called_alike, self))
         yield Check("refusals", self._bind(settings, "refusals", self._refusals, self.configs[0]))
         yield from self.trials(settings)
 
@@ -212,9 +215,11 @@ class InitializerParity(Case):
         frozen.flags.writeable = False
         common = [
             Refusal(
-                config, (whole,), "int64", torch=False
+                config, (whole,), "tensor must be float32 or float64, got int64", torch=False
             ),  # torch can fill integers with constants
-            Refusal(config, ([[1.0, 2.0]],), "array", torch=False),  # an AttributeError there
+            Refusal(
+                config, ([[1.0, 2.0]],), "Parameter or array, got list", torch=False
+            ),  # an AttributeError there
             Refusal(config, (frozen,), "read-only", torch=False),  # torch has no such tensors
         ]
         for refusal in (*self.refusals, *common):
@@ -223,7 +228,7 @@ class InitializerParity(Case):
             what = f"{chosen} {brief(given)}"
             before, stands = np.copy(given[0]), default_generator.get_state()
             said = _complaint(lambda g=given, c=chosen: type(self).numpy(*g, **c))  # type: ignore[misc]
-            log.require(said is not None and says(said, refusal.says), f"{what}: said {said!r}")
+            log.require(says(said or "", refusal.says or "."), f"{what}: said {said!r}")
             unmoved = same(stands, default_generator.get_state())
             log.require(same(given[0], before) and unmoved, f"{what}: something changed")
             if refusal.torch:
@@ -272,5 +277,5 @@ def _complaint(call: Callable[[], Any]) -> str | None:
     try:
         call()
     except (ArithmeticError, TypeError, ValueError, RuntimeError) as error:
-        return str(error)
+        return str(error) if any(error.args) else ""
     return None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import inspect
+import warnings
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,11 @@ from parity_tests.harness.bridge import same_stream, to_numpy, to_torch
 from parity_tests.harness.budget import compare
 from parity_tests.harness.case import Log
 from parity_tests.harness.inputs import Array, Config, brief, same
+from parity_tests.harness.limits import (
+    a_gradient_of_another_dtype,
+    called_alike,
+    overflow_is_silent,
+)
 from parity_tests.harness.promised import far_from_promised
 from parity_tests.harness.refusal import Refusal, raises, refused, says
 
@@ -252,7 +259,8 @@ def refusals(case: ModuleParity, log: Log, rng: np.random.Generator, config: Con
     """Bad input raises on both sides, says why, and changes nothing."""
     _, given, inputs = case.sample(rng, config)
     cases = list(case.refusals)
-    cases.append(Refusal(config, (inputs[0].tolist(), *inputs[1:]), "array", torch=False))
+    listed = (inputs[0].tolist(), *inputs[1:])
+    cases.append(Refusal(config, listed, "array, got (list|float)", torch=False))
     if any("weight" in k or "bias" in k for k in given):
         narrow = (inputs[0].astype(np.float32), *inputs[1:])
         alone = len(inputs) == 1  # of two float inputs torch may promote one, this side never does
@@ -291,24 +299,40 @@ def _refuses(case: ModuleParity, log: Log, refusal: Refusal) -> None:
 def one_seed(case: ModuleParity, log: Log, rng: np.random.Generator, config: Config) -> None:
     """Built from one seed and no weight copied, both start from the same numbers."""
     seed = int(rng.integers(2**40))
-    numpy_impl.manual_seed(seed)
-    torch.default_generator.manual_seed(seed)
-    ours, theirs = case.build(config, "float32"), case.build_torch(config, torch.float32)
-    start = to_numpy(dict(theirs.state_dict()))
-    for k, x in ours.state_dict().items():
-        text = far_from_promised(x, start[k], *case.draws)
-        log.require(not text, f"{k} from seed {seed}: {text}")
-    alike = same_stream(numpy_impl.default_generator, torch.default_generator)
-    log.require(alike, "one side drew more than the other")
+    takes = [inspect.signature(side).parameters for side in (case.numpy, case.torch)]
+    for dtype in ("float32", "float64") if all("dtype" in names for names in takes) else ("",):
+        numpy_impl.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Initializing zero-element tensors is a no-op")
+            if dtype:
+                ours = type(case).numpy(**config, dtype=np.dtype(dtype))
+                theirs = type(case).torch(**config, dtype=getattr(torch, dtype))
+            else:
+                ours, theirs = (
+                    case.build(config, "float32"),
+                    case.build_torch(config, torch.float32),
+                )
+        start = to_numpy(dict(theirs.state_dict()))
+        for k, x in ours.state_dict().items():
+            text = far_from_promised(x, start[k], *case.draws)
+            log.require(not text, f"{k} from seed {seed}: {text}")
+        alike = same_stream(numpy_impl.default_generator, torch.default_generator)
+        log.require(alike, "one side drew more than the other")
 
 
-EVERY_CONFIG: dict[str, Rule] = {"finite differences": finite_differences}
+EVERY_CONFIG: dict[str, Rule] = {
+    "finite differences": finite_differences,
+    "one seed": one_seed,
+}
 ONE_CONFIG: dict[str, Rule] = {
     "memory layouts": memory_layouts,
     "used twice": used_twice,
     "backward needs a forward": backward_needs_a_forward,
     "state_dict both ways": state_dict_both_ways,
     "repr, modes, dtypes": frame,
-    "one seed": one_seed,
     "refusals": refusals,
+    "overflow is silent": overflow_is_silent,
+    "a gradient of another dtype": a_gradient_of_another_dtype,
+    "called alike": called_alike,
 }

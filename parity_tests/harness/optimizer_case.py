@@ -13,10 +13,12 @@ precision of its new size, though it still carries the rounding of its old one.
 from __future__ import annotations
 
 import copy
+import inspect
 import pickle
 import tracemalloc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -28,6 +30,7 @@ from parity_tests.harness.bridge import to_numpy, to_torch
 from parity_tests.harness.budget import Arrays, Known, hold, jitter
 from parity_tests.harness.case import Case, Check, Log, Settings
 from parity_tests.harness.inputs import LAYOUTS, Array, Config, brief, dtype_of, same, stacked
+from parity_tests.harness.limits import called_alike
 from parity_tests.harness.refusal import REFUSALS, Refusal, raises, refused, says
 from parity_tests.harness.stand_ins import Place
 
@@ -115,6 +118,7 @@ class OptimizerParity(Case):
             ("manners of a step", self._manners),
             ("allocates nothing", self._allocates),
             ("refusals", self._refusals),
+            ("called alike", partial(called_alike, self)),
         ]
         for name, method in derived:
             yield Check(name, self._bind(settings, name, method, configs[-1]))
@@ -422,7 +426,11 @@ class OptimizerParity(Case):
             log.require(_equal(kept, optimizer.state[a]), "refused, yet a step was counted")
 
     def _allocates(self, log: Log, rng: np.random.Generator, config: Config) -> None:
-        """In steady state a step allocates no arrays."""
+        """In steady state a step allocates no arrays, whatever the options."""
+        for each in self.configs:
+            self._allocates_nothing(log, rng, each)
+
+    def _allocates_nothing(self, log: Log, rng: np.random.Generator, config: Config) -> None:
         params = [Parameter(rng.standard_normal(s)) for s in ((400, 500), (30, 40), (30,))]
         optimizer = type(self).numpy(params, **config)
         for p in params:
@@ -471,10 +479,26 @@ class OptimizerParity(Case):
                 made = _in_torch(params, {})
                 call = lambda a=made, c=arguments: type(self).torch(a, **c)  # noqa: E731
                 log.require(raises(call, error=(*REFUSALS, KeyError)), f"{what}: torch accepts")
+        for arguments in self._at_the_edge(config):
+            made = _in_torch([p], {})
+            ours = refused(lambda c=arguments: type(self).numpy([p], **c))  # type: ignore[misc]
+            theirs = refused(lambda a=made, c=arguments: type(self).torch(a, **c))  # type: ignore[misc]
+            alike = ours == theirs if not (ours and theirs) else ours.startswith(theirs)
+            log.require(alike, f"{arguments}: said {ours!r}, torch {theirs!r}")
         optimizer = type(self).numpy([p], **config)
         for group in ({"params": [p]}, {"params": [q.data]}, {"params": [q], "lr": -1.0}, [q]):
             log.require(raises(optimizer.add_param_group, group), f"took the group {group}")
         log.require(len(optimizer.param_groups) == 1, "a refused group was added")
+
+    def _at_the_edge(self, config: Config) -> Iterator[Config]:
+        """Every option below 0, at 0 and at 1, one at a time."""
+        for name, taken in inspect.signature(type(self).numpy).parameters.items():
+            for value in (-1.0, 0.0, 1.0):
+                if isinstance(taken.default, float | int) and not isinstance(taken.default, bool):
+                    yield {**config, name: value}
+                elif isinstance(taken.default, tuple):
+                    for i in range(len(taken.default)):
+                        yield {**config, name: (*taken.default[:i], value, *taken.default[i + 1 :])}
 
 
 class _Trial(Place):

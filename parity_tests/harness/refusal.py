@@ -47,7 +47,7 @@ def refused(fn: Callable[[], Any]) -> str | None:
     try:
         fn()
     except REFUSALS as error:
-        return str(error) or None
+        return str(error) if any(error.args) else None
     return None
 
 

@@ -10,11 +10,13 @@ class TestDataLoader(RuleCase):
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 
 from parity_tests.harness.budget import Arrays, Known
 from parity_tests.harness.case import Case, Check, Log, Settings
+from parity_tests.harness.limits import called_alike
 from parity_tests.harness.stand_ins import Place, said
 
 Method = Callable[..., None]
@@ -31,6 +33,7 @@ class RuleCase(Case):
         """The methods in the order in which they are written, then the stand-ins."""
         for title, method in self._written().items():
             yield Check(title, self._bound(settings, title, method))
+        yield Check("called alike", partial(called_alike, self))
         yield from self.trials(settings)
 
     def places(self, settings: Settings) -> Iterator[Place]:

@@ -23,6 +23,7 @@ from numpy_impl.optimization import lr_scheduler as ours
 from parity_tests.harness.budget import Arrays
 from parity_tests.harness.case import Case, Check, Log, Settings
 from parity_tests.harness.inputs import Config, brief
+from parity_tests.harness.limits import called_alike
 from parity_tests.harness.refusal import Refusal, raises, refused, says
 from parity_tests.harness.stand_ins import Compared, Place
 from torch_impl.optimization import lr_scheduler as theirs
@@ -65,10 +66,14 @@ class SchedulerParity(Case):
             for what in self._courses():
                 name = f"agrees[{_text(config)}|{what}]"
                 yield Check(name, self._agrees(settings, name, config, what))
+            if self.jumps:
+                jumps: Any = partial(self._jumps, config=config)
+                yield Check(f"jumps[{_text(config)}]", jumps)
         derived: list[tuple[str, Callable[[Log, Config], None]]] = [
             ("state_dict", self._state),
             ("manners of a step", self._manners),
             ("refusals", self._refusals),
+            ("called alike", partial(called_alike, self)),
         ]
         for name, method in derived:
             config = list(self.configs)[-1]
@@ -123,6 +128,7 @@ class SchedulerParity(Case):
             config = config | {"last_epoch": self.restarts}
         schedule = self.build(ways[0], optimizer, config)
         found = [_rates(optimizer)]
+        assert [float(lr) for lr in schedule.get_last_lr()] == found[0], "get_last_lr at the start"
         for epoch in range(EPOCHS):
             if epoch == RESUMED and " to " in what and side == "NumPy":
                 saved = copy.deepcopy((optimizer.state_dict(), schedule.state_dict()))
@@ -189,13 +195,7 @@ class SchedulerParity(Case):
                 log.require(raises(schedule.step, 11, error=TypeError), f"{side}: step(11) jumped")
         if not self.jumps:
             return
-        jumped = []
         for side in ("NumPy", "torch"):
-            optimizer = _optimizer(side, [0.1] * max(self.groups))
-            schedule = self.build(side, optimizer, config)
-            optimizer.step()
-            _warned(partial(schedule.step, 5))
-            jumped.append(_rates(optimizer))
             log.require(raises(self.build, side, 3, config, error=_NO_OPTIMIZER), f"{side}: took 3")
             optimizer = _optimizer(side, [0.1] * max(self.groups))
             again = config | {"last_epoch": 3}
@@ -203,10 +203,30 @@ class SchedulerParity(Case):
                 raises(self.build, side, optimizer, again, error=KeyError),
                 f"{side}: resumed without initial_lr",
             )
-        log.require(
-            np.allclose(jumped[0], jumped[1], rtol=1e-14),
-            f"step(5): {jumped[0]}, torch {jumped[1]}",
-        )
+        optimizer = _optimizer("NumPy", [0.1] * max(self.groups))
+        for wrong, pattern in (
+            ({"optimizer": 3, "config": config}, "int is not an Optimizer"),
+            ({"optimizer": optimizer, "config": again}, r"groups\[0\].* at last_epoch=3"),
+        ):
+            said = _said(partial(self.build, "NumPy", **wrong))
+            log.require(says(said, pattern), f"said {said!r}")
+
+    def _jumps(self, log: Log, config: Config) -> None:
+        """step(epoch) goes to the epoch as torch's does, by the closed form where there is one."""
+        found = []
+        for side in ("NumPy", "torch"):
+            optimizer = _optimizer(side, [0.1, 0.3][: max(self.groups)])
+            schedule = self.build(side, optimizer, config)
+            optimizer.step()
+            rates = []
+            for epoch in (5, 1, 12, 0, 2, 40, 3):
+                _warned(partial(schedule.step, epoch))
+                rates.append(_rates(optimizer))
+                _warned(schedule.step)
+                rates.append(_rates(optimizer))
+            found.append(np.array(rates))
+        alike = np.allclose(found[0], found[1], rtol=1e-13, atol=1e-16)
+        log.require(alike, f"jumped to {found[0]}, torch {found[1]}")
 
     def _refusals(self, log: Log, config: Config) -> None:
         """Bad arguments raise and say why."""
@@ -243,7 +263,18 @@ def _warned(fn: Callable[[], Any]) -> str:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         fn()
+    elsewhere = {w.filename for w in caught} - {__file__}
+    chained = ("optimization/scheduler.py", "torch/optim/lr_scheduler.py")  # it calls its schedules
+    assert all(place.endswith(chained) for place in elsewhere), f"it points at {elsewhere}"
     return "; ".join(str(w.message) for w in caught)
+
+
+def _said(fn: Callable[[], Any]) -> str:
+    try:
+        fn()
+    except Exception as error:
+        return str(error)
+    return ""
 
 
 def _text(config: Config) -> str:

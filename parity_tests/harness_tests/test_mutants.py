@@ -12,7 +12,10 @@ from parity_tests.harness.mutants import record
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = '''"""Nothing to find here."""
+from typing import TypeVar
 __all__ = ["Scale"]
+Kind = TypeVar("Kind", bound=str)
+Names = dict[str, Kind]
 class Scale:
     factor: float = 2.0
     @staticmethod
@@ -21,15 +24,26 @@ class Scale:
             raise ValueError("x must not be negative")
         return x * 2.0
 '''
+SCALE = """import math
+def of(x):
+    return x * 2.0 if x < 0 else x
+def first(x):
+    return x or 1
+HALF = 3
+ONE = first(0)
+"""
+TEST = """from scale import HALF, ONE, of
+def test(): assert of(-3.0) == -6 and HALF == 3 and ONE == 1
+"""
 TRIAL = """
 import json, sys
 from parity_tests.harness.mutants import trial
 source = open("scale.py").read()
-verdicts = [trial.killed("scale.py", ("test_scale.py",), source.replace(*edit)) for edit in (
+verdicts = trial.killed("scale.py", ("test_scale.py",), [source.replace(*edit) for edit in (
     ("", ""), ("* 2.0", "/ 2.0"), ("* 2.0", "* 2.0 + None"), ("return x", "while True: x = x"),
-    ("import", "no code"), ("x < 0", "x <= 0"))]
+    ("import", "no code"), ("x < 0", "x <= 0"), ("HALF = 3", "HALF = 4"), ("x or 1", "x or 2"))])
 try:
-    trial.killed("scale.py", ("test_wrong.py",), source)
+    trial.killed("scale.py", ("test_wrong.py",), [source])
 except trial.Unsound as error:
     verdicts.append(str(error))
 print(json.dumps(verdicts))
@@ -48,10 +62,8 @@ def test_mutants_reach_decorated_code_and_defaults_and_leave_names_and_wording_a
 
 
 def test_a_mutant_dies_where_its_tests_fail_or_do_not_end(tmp_path):
-    (tmp_path / "scale.py").write_text(
-        "import math\ndef of(x):\n    return x * 2.0 if x < 0 else x"
-    )
-    (tmp_path / "test_scale.py").write_text("import scale\ndef test(): assert scale.of(-3.0) == -6")
+    (tmp_path / "scale.py").write_text(SCALE)
+    (tmp_path / "test_scale.py").write_text(TEST)
     (tmp_path / "test_wrong.py").write_text("def test(): assert False")
     patience = "trial.PATIENCE = 1.0, 1.0\nsource ="
     done = subprocess.run(
@@ -63,7 +75,7 @@ def test_a_mutant_dies_where_its_tests_fail_or_do_not_end(tmp_path):
         timeout=100,
     )
     *verdicts, unsound = json.loads(done.stdout)
-    assert verdicts == [False, True, True, True, True, False], done.stderr
+    assert verdicts == [False, True, True, True, True, False, True, True], done.stderr
     assert unsound == "the tests fail as they stand: test_wrong.py"
 
 

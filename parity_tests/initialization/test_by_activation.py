@@ -14,8 +14,9 @@ from numpy_impl.random import default_generator
 from parity_tests.harness import Case, Check
 from parity_tests.harness.bridge import same_stream, to_numpy
 from parity_tests.harness.init_case import Handed, handed
+from parity_tests.harness.limits import called_alike
 from parity_tests.harness.promised import far_from_promised
-from parity_tests.harness.refusal import raises
+from parity_tests.harness.refusal import raises, refused
 from parity_tests.harness.stand_ins import Compared
 from torch_impl.initialization import by_activation as theirs
 
@@ -71,6 +72,7 @@ class TestInitWeights(Case):
                 yield Check(name, partial(self._agrees, settings, activation, dtype))
             yield Check(f"one seed[{activation}]", partial(self._one_seed, settings, activation))
         yield Check("refusals", self._refusals)
+        yield Check("called alike", partial(called_alike, self))
         yield Check("one Linear alone", self._alone)
         yield from self.trials(settings)
 
@@ -122,6 +124,9 @@ class TestInitWeights(Case):
             before = layer.weight.data.tolist()
             log.require(raises(init, layer, "gelu", error=ValueError), "gelu was accepted")
             log.require(layer.weight.data.tolist() == before, "weights changed")
+        said = refused(partial(type(self).numpy, Linear(3, 2), "gelu")) or ""
+        known = "relu, leaky_relu, sigmoid, tanh, identity, got 'gelu'"
+        log.require(known in said, f"said {said!r}")
 
     def _alone(self, log):
         """A Linear is a model, too, and apply reaches every one."""

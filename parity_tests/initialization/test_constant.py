@@ -18,7 +18,7 @@ class TestConstant(InitializerParity):
         Refusal({"val": None}, says="number, got None"),
         Refusal({"val": [1.0]}, says=r"number, got \[1.0\]"),
         Refusal({"val": 1j}, says="number"),
-        Refusal({"val": 1e39}, (np.zeros(3, np.float32),), "range of float32"),
+        Refusal({"val": 1e39}, (np.zeros(3, np.float32),), "range of float32, got 1e\\+39"),
     ]
 
 
@@ -41,3 +41,9 @@ class TestEye(InitializerParity):
         Refusal({}, (np.zeros((3, 3, 3)),), "2 dimensions"),
     ]
     mistakes = {"ones everywhere": ours.ones_}
+
+
+def test_the_largest_number_of_a_dtype_is_in_its_range():
+    for dtype in (np.float32, np.float64):
+        largest = float(np.finfo(dtype).max)
+        assert (ours.constant_(np.zeros(3, dtype), -largest) == -largest).all()

@@ -1,6 +1,7 @@
 """Xavier and Kaiming, and the gains in them."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from numpy_impl.initialization import fan as ours
 from numpy_impl.initialization.uniform_normal import normal_, uniform_
 from numpy_impl.layers import Linear
 from parity_tests.harness import Case, Check, InitializerParity, Refusal, grid
-from parity_tests.harness.refusal import raises
+from parity_tests.harness.limits import called_alike
+from parity_tests.harness.refusal import raises, refused, says
 from torch_impl.initialization import fan as theirs
 
 SHAPES = ((3, 5), (6, 2), (1, 1), (2, 3, 4, 5))
@@ -162,6 +164,7 @@ class TestCalculateGain(Case):
         yield Check("gains without a parameter", self._fixed)
         yield Check("leaky_relu", lambda log: self._equal(log, "leaky_relu", None, 0, 1, 0.2, -3.5))
         yield Check("refusals", self._refusals)
+        yield Check("called alike", partial(called_alike, self))
 
     def _fixed(self, log):
         convolutions = ("conv1d", "conv2d", "conv3d", "conv_transpose2d", "conv_transpose3d")
@@ -177,13 +180,17 @@ class TestCalculateGain(Case):
         for args in (("gelu",), ("ReLU",), (None,), ("leaky_relu", True), ("leaky_relu", "0.1")):
             for gain in (type(self).numpy, type(self).torch):
                 log.require(raises(gain, *args, error=ValueError), f"{gain} takes {args}")
+            said = refused(partial(type(self).numpy, *args)) or ""
+            what = "slope must be a number" if args[1:] else "one of linear, .* leaky_relu, .*"
+            log.require(says(said, f"{what}, got {args[-1]!r}"), f"{args}: said {said!r}")
 
 
 @pytest.mark.parametrize("name", ["kaiming_uniform_", "kaiming_normal_"])
 @pytest.mark.parametrize("shape", [(0, 3), (3, 0), (0,)])
 def test_kaiming_warns_that_there_is_nothing_to_fill(name, shape):
-    with pytest.warns(UserWarning, match="nothing to fill"):
+    with pytest.warns(UserWarning, match="nothing to fill") as caught:
         assert getattr(ours, name)(np.zeros(shape)).shape == shape
+    assert caught[0].filename == __file__
     with pytest.warns(UserWarning, match="zero-element"):
         getattr(theirs, name)(torch.zeros(shape))
 

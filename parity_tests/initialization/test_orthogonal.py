@@ -8,6 +8,7 @@ from numpy_impl.initialization import orthogonal as ours
 from numpy_impl.random import Generator, default_generator
 from parity_tests.harness import InitializerParity, Refusal, grid
 from parity_tests.harness.bridge import same_stream
+from parity_tests.harness.init_case import Handed, handed
 from torch_impl.initialization import orthogonal as theirs
 
 
@@ -71,3 +72,20 @@ def test_the_shorter_side_is_orthonormal():
         weight = ours.orthogonal_(np.zeros(shape), 2.0)
         gram = weight @ weight.T if shape[0] < shape[1] else weight.T @ weight
         np.testing.assert_allclose(gram, 4 * np.eye(len(gram)), atol=1e-13)
+
+
+def test_one_seed_gives_torchs_matrix_up_to_what_two_qr_round():
+    for dtype, near in ((np.float32, 1e-5), (np.float64, 1e-13)):
+        weight = ours.orthogonal_(np.zeros((7, 4), dtype), generator=Generator().manual_seed(3))
+        tensor = torch.from_numpy(np.zeros((7, 4), dtype))
+        theirs.orthogonal_(tensor, generator=torch.Generator().manual_seed(3))
+        np.testing.assert_allclose(weight, tensor.numpy(), rtol=0, atol=near)
+
+
+def test_a_singular_draw_ends_as_in_torch():
+    given = {"normal": np.zeros(20), "uniform": np.zeros(20)}
+    tensor = torch.ones(3, 3, dtype=torch.float64)
+    with handed(given):
+        theirs.orthogonal_(tensor)
+    weight = ours.orthogonal_(np.ones((3, 3)), generator=Handed(given))
+    np.testing.assert_array_equal(weight, tensor.numpy())

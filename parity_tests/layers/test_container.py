@@ -1,5 +1,7 @@
 """Sequential and ModuleList: their numbers as modules, their manners as lists."""
 
+from typing import Any, cast
+
 import numpy as np
 import pytest
 import torch
@@ -55,9 +57,11 @@ class Sum(nn.Module):
     def __init__(self, width):
         self.branches = ours.ModuleList([nn.Linear(width, 2) for _ in range(3)])
 
+    @np.errstate(all="ignore")
     def forward(self, x):
         return sum(branch(x) for branch in self.branches)
 
+    @np.errstate(all="ignore")
     def backward(self, dy):
         return sum(branch.backward(dy) for branch in self.branches)
 
@@ -88,8 +92,15 @@ def test_containers_read_like_torchs():
         new = nn.Linear(2, 2)
         kind[1] = new
         assert kind[1] is new and len(kind) == 4
-        with pytest.raises(IndexError, match="4 modules"):
-            kind[4]
+        assert kind[-4] is layers[0]
+        for index in (4, -5):
+            with pytest.raises(IndexError, match=f"index {index} is out of range for 4 modules"):
+                kind[index]
+            with pytest.raises(IndexError, match="4 modules"):
+                kind[index] = new
+        with pytest.raises(TypeError, match="3 is not a Module"):
+            kind.append(cast(Any, 3))
+    assert repr(nn.ModuleList()) == repr(torch.nn.ModuleList())
     named = nn.Sequential({"body": nn.Identity(), "head": nn.Linear(2, 3)})
     assert list(named.state_dict()) == ["head.weight", "head.bias"]
     for name in ("Sequential", "ModuleList"):
@@ -104,6 +115,12 @@ def test_containers_read_like_torchs():
         ours.extend([nn.Linear(2, 1), nn.Identity()])
         theirs.extend([torch.nn.Linear(2, 1), torch.nn.Identity()])
         assert repr(ours.pop()) == repr(theirs.pop(-1)) and repr(ours) == repr(theirs)
+        assert repr(ours.pop(0)) == repr(theirs.pop(0)) and repr(ours) == repr(theirs)
+        for side, made in ((ours, nn), (theirs, torch.nn)):
+            same = [made.Linear(2, 2) for _ in range(3)]
+            assert side.extend([made.Tanh(), *same, made.Tanh()]) is side
+            del side[1:2]
+        assert repr(ours) == repr(theirs) and list(ours.state_dict()) == list(theirs.state_dict())
     modules = nn.ModuleList(layers)
     modules.insert(0, nn.Identity())
     del modules[1]
@@ -111,3 +128,27 @@ def test_containers_read_like_torchs():
     assert next(iter(modules.state_dict())) == "1.weight"
     x = np.ones((1, 2), np.float32)
     assert nn.Sequential()(x) is x
+
+
+def test_a_network_that_needs_no_input_gradient_spares_it_and_loses_nothing_else():
+    net = nn.Sequential(nn.Flatten(), nn.Sequential(nn.Linear(4, 3)), nn.Linear(3, 2)).double()
+    x = np.random.default_rng(0).standard_normal((5, 2, 2))
+    dy = np.random.default_rng(1).standard_normal((5, 2))
+    net(x)
+    assert net.backward(dy).shape == x.shape
+    grads = [np.array(p.grad) for p in net.parameters()]
+    net.zero_grad()
+    net.needs_input_grad = False
+    assert net.needs_input_grad is False
+    assert [layer.needs_input_grad for layer in net] == [False, False, True]
+    net(x)
+    assert net.backward(dy) is None
+    for p, grad in zip(net.parameters(), grads, strict=True):
+        np.testing.assert_array_equal(p.grad, grad)
+    with pytest.raises(RuntimeError, match="no forward to go back through"):
+        net.backward(dy)
+    assert not any(m._saved for m in net.modules())
+    net.needs_input_grad = True
+    assert net.needs_input_grad is True
+    net(x)
+    assert net.backward(dy).shape == x.shape

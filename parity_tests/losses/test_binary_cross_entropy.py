@@ -206,6 +206,11 @@ class TestBinaryCrossEntropyFunction(Chances, FunctionParity):
     backward = ours.binary_cross_entropy_backward
     configs = [{}, {"weight": np.array([0.5, 2.0, 3.0]), "reduction": "none"}]
     inputs = arrays("N C", N=[5], C=[3])
+    refusals = [  # an AttributeError in torch
+        Refusal({"weight": [1.0]}, says="weight must be a NumPy array, got list", torch=False),
+        Refusal({}, (np.array([1.1]), np.ones(1)), "of input should be between 0 and 1, got 1.1"),
+        Refusal({}, (np.ones(1), np.array([1.1])), "of target should be between 0 and 1, got 1.1"),
+    ]
 
 
 class TestBinaryCrossEntropyWithLogitsFunction(Scored, FunctionParity):
@@ -216,6 +221,11 @@ class TestBinaryCrossEntropyWithLogitsFunction(Scored, FunctionParity):
         {"weight": np.array([0.5, 2.0, 3.0]), "pos_weight": np.array([[0.1], [2], [3], [1], [9]])},
     ]
     inputs = arrays("N C", N=[5], C=[3])
+    refusals = [
+        Refusal({"weight": [1.0]}, says="weight must be a NumPy array, got list"),
+        Refusal({"pos_weight": [1.0]}, says="pos_weight must be a NumPy array, got list"),
+        Refusal({"weight": np.ones(2)}, says=r"weight must broadcast .* \(5, 3\), got \(2,\)"),
+    ]
 
 
 class TestPositiveWeight(FunctionParity):
@@ -227,6 +237,7 @@ class TestPositiveWeight(FunctionParity):
         "all": lambda rng, shape: np.ones(shape),
     }
     inputs = [*arrays("N", N=[6]), *arrays("N C", N=[7], C=[5])]
+    refusals = [Refusal({}, ([0.0, 1.0],), "targets must be a NumPy array", torch=False)]
 
 
 def test_a_wrong_certainty_costs_100_and_pulls_with_1e12():
@@ -245,11 +256,15 @@ def test_torch_refuses_weights_that_would_grow_the_loss_too(name, shape):
 @pytest.mark.parametrize("dtype", [np.float64, np.int64])
 @pytest.mark.parametrize("name", ["BCELoss", "BCEWithLogitsLoss"])
 def test_weights_of_any_dtype_leave_a_float32_loss_float32(name, dtype):
-    x, weight = X.astype(np.float32), np.array([1, 2, 3], dtype)
-    criterion = getattr(ours, name)(weight)
-    expected = getattr(theirs, name)(torch.from_numpy(weight))(*[torch.from_numpy(x)] * 2)
+    x = np.linspace(0.01, 0.99, 600, dtype=np.float32).reshape(200, 3)
+    weight = np.array([1.1, 2.3, 3.7]).astype(dtype)
+    criterion = getattr(ours, name)(weight, reduction="none")
+    twin = getattr(theirs, name)(torch.from_numpy(weight), reduction="none")
+    expected = twin(*[torch.from_numpy(x)] * 2)
     loss = criterion(x, x)
-    assert loss.dtype == criterion.backward().dtype == np.float32
+    rounded = getattr(ours, name)(weight.astype(np.float32), reduction="none")
+    np.testing.assert_array_equal(loss, rounded(x, x), strict=True)
+    np.testing.assert_array_equal(criterion.backward(x), rounded.backward(x), strict=True)
     np.testing.assert_allclose(loss, expected, rtol=1e-6)
 
 

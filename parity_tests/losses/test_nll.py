@@ -24,6 +24,7 @@ CONFIGS: list[Config] = [
     {},
     {"reduction": "none"},
     {"reduction": "sum", "ignore_index": 1},
+    {"ignore_index": 0},
     {"weight": (1.0,), "reduction": "none", "ignore_index": -1},
     {"weight": (1.0,), "reduction": "sum"},
     {"weight": (1.0,), "ignore_index": 2},
@@ -74,8 +75,8 @@ REFUSALS_OF_LABELS = [
     Refusal({}, (np.zeros(3), np.zeros(2, int)), r"got \(2,\)"),
     Refusal({}, (np.array(1.0), np.array(0)), "class axis"),
     Refusal({}, (np.zeros((1, 3), int), np.array([0])), "int64"),
-    Refusal({"ignore_index": 1.0}, says="ignore_index must be an int", torch=False),  # in forward
-    Refusal({"ignore_index": None}, says="ignore_index must be an int", torch=False),
+    Refusal({"ignore_index": 1.0}, says="must be an int, got float", torch=False),  # in forward
+    Refusal({"ignore_index": True}, says="must be an int, got bool", torch=False),
     Refusal({"reduction": "avg"}, says="'avg' is not a valid value", torch=False),
     Refusal({"weight": [1.0, 2.0]}, says="weight is a buffer"),
 ]
@@ -121,7 +122,11 @@ class UnweightedGradient(ours.NLLLoss):
 
 class TestNLLLoss(Labelled, ModuleParity):
     numpy, torch = ours.NLLLoss, theirs.NLLLoss
-    configs, inputs, refusals = CONFIGS, SHAPES, REFUSALS_OF_LABELS
+    configs, inputs = CONFIGS, SHAPES
+    refusals = [
+        *REFUSALS_OF_LABELS,
+        Refusal({}, (np.zeros((2, 3)), [0, 1]), "target must be a NumPy array, got list"),
+    ]
     mistakes = {
         **denominators(ours.NLLLoss),
         "gradient without weights": UnweightedGradient,
@@ -134,13 +139,22 @@ class TestNLLLoss(Labelled, ModuleParity):
         return type(self).torch(**sized(config, 3, torch.from_numpy)).to(dtype)
 
 
+class TestNLLLossOfOneClass(Labelled, ModuleParity):
+    """Where the only class is the last, an ignored label must not point behind it."""
+
+    numpy, torch = ours.NLLLoss, theirs.NLLLoss
+    configs = [{"ignore_index": -1}]
+    inputs = arrays("N C", N=[7], C=[1])
+
+
 class TestNllLossFunction(Labelled, FunctionParity):
     numpy, torch, backward = ours.nll_loss, theirs.nll_loss, ours.nll_loss_backward
-    configs = [sized(c, 3, np.asarray) for c in (CONFIGS[0], CONFIGS[3], CONFIGS[5])]
+    configs = [sized(c, 3, np.asarray) for c in (CONFIGS[0], CONFIGS[4], CONFIGS[6])]
     inputs = arrays("N C T", N=[4], C=[3], T=[2])
     refusals = [
         Refusal({"reduction": "avg"}, says="'avg'"),
         Refusal({"weight": np.ones(2)}, says=r"\(3,\), one a class, got \(2,\)"),
+        Refusal({"weight": np.ones(3, int)}, says="weight must be float32 or float64, got int64"),
     ]
 
 

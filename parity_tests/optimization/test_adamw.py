@@ -105,3 +105,14 @@ class TestDecayGroups(RuleCase):
     def check_the_default_is_adamws(self, log, rng):
         a, _ = self.models()
         log.require(type(self).numpy(a)[0]["weight_decay"] == 1e-2, "another default")
+
+
+def test_what_adam_saved_decays_apart_once_adamw_has_loaded_it():
+    from numpy_impl.optimization import Adam
+
+    p, q = Parameter(np.ones(2)), torch.nn.Parameter(torch.ones(2))
+    loaded = ours.AdamW([p]), theirs.AdamW([q])
+    loaded[0].load_state_dict(Adam([p], weight_decay=0.1).state_dict())
+    loaded[1].load_state_dict(torch.optim.Adam([q], weight_decay=0.1).state_dict())
+    groups = [{k: v for k, v in o.param_groups[0].items() if k != "params"} for o in loaded]
+    assert groups[0] == groups[1] and groups[0]["decoupled_weight_decay"] is True

@@ -113,6 +113,7 @@ class TestLinearLR(SchedulerParity):
         Refusal({"start_factor": 0.0}, says="Starting multiplicative factor .* got 0.0"),
         Refusal({"start_factor": 1.5}, says="got 1.5"),
         Refusal({"end_factor": -0.1}, says="Ending multiplicative factor .* got -0.1"),
+        Refusal({"end_factor": 1.5}, says="got 1.5"),
         Refusal(
             {"end_factor": float("nan")}, says="got nan", torch=False
         ),  # torch goes on with NaN

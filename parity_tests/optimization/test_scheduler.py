@@ -4,7 +4,10 @@ import warnings
 from bisect import bisect_right
 
 import numpy as np
+import pytest
 
+from numpy_impl.module import Parameter
+from numpy_impl.optimization import SGD, ExponentialLR
 from numpy_impl.optimization import scheduler as ours
 from parity_tests.harness import Refusal, SchedulerParity
 from torch_impl.optimization import scheduler as theirs
@@ -85,6 +88,7 @@ class TestSequentialLR(SchedulerParity):
             milestones=[5],
         ),
         chain(("ExponentialLR", {"gamma": 0.9}), milestones=[]),
+        chain(("LinearLR", {}), ("ExponentialLR", {"gamma": 0.9}), milestones=[1]),
         chain(
             ("StepLR", {"step_size": 2}),
             ("PolynomialLR", {"total_iters": 6}),
@@ -144,10 +148,53 @@ class TestSequentialLR(SchedulerParity):
 
 
 def test_a_chain_refuses_the_schedule_of_another_optimizer():
-    from numpy_impl.module import Parameter
-    from numpy_impl.optimization import SGD, ExponentialLR
-    from parity_tests.harness.refusal import refused
-
     a, b = (SGD([Parameter(np.zeros(2))]) for _ in range(2))
-    schedule = ExponentialLR(b, 0.9)
-    assert "same optimizer" in (refused(lambda: ours.SequentialLR(a, [schedule], [])) or "")
+    first, second = ExponentialLR(a, 0.9), ExponentialLR(b, 0.9)
+    with pytest.raises(ValueError, match=r"same optimizer, schedulers\[1\] has another"):
+        ours.SequentialLR(a, [first, second], [3])
+    with pytest.raises(TypeError, match="one epoch at a time, got epoch=3"):
+        ours.SequentialLR(a, [first], []).step(3)
+
+
+def test_a_state_of_fewer_schedules_or_functions_is_refused():
+    optimizer = SGD([{"params": [Parameter(np.zeros(2))]} for _ in range(2)])
+    lambdas = ours.LambdaLR(optimizer, inverse)
+    with pytest.raises(ValueError, match="shorter"):
+        lambdas.load_state_dict(lambdas.state_dict() | {"lr_lambdas": [None]})
+    chained = ours.SequentialLR(optimizer, [lambdas, ExponentialLR(optimizer, 0.9)], [3])
+    states = chained.state_dict()["_schedulers"]
+    with pytest.raises(ValueError, match="shorter"):
+        chained.load_state_dict(chained.state_dict() | {"_schedulers": states[:1]})
+
+
+def test_the_base_of_all_schedules_has_no_rate_of_its_own():
+    with pytest.raises(NotImplementedError, match="LRScheduler has no get_lr"):
+        ours.LRScheduler(SGD([Parameter(np.zeros(2))]))
+
+
+class OneRate(ours.LRScheduler):
+    """A rate for one group, however many there are; asked outside a step it warns its caller."""
+
+    def get_lr(self):
+        return self._scaled(1.0)[:1]
+
+
+def test_a_rate_for_every_group_is_wanted_and_a_question_out_of_turn_is_answered_to_the_asker():
+    groups = [{"params": [Parameter(np.zeros(2))]} for _ in range(2)]
+    with pytest.raises(ValueError, match="shorter"):
+        OneRate(SGD(groups))
+
+    class Uncounted(SGD):
+        def step(self, closure=None):
+            pass
+
+    ExponentialLR(Uncounted(groups[:1]), 0.9).step()  # nobody knows whether it has stepped
+    schedule = ExponentialLR(SGD(groups[:1]), 0.9)
+    with pytest.warns(UserWarning, match="before `optimizer.step") as first:
+        schedule.step()
+    with pytest.warns(UserWarning, match="get_last_lr") as caught:
+        schedule.get_lr()
+    schedule.optimizer.step()
+    with pytest.warns(UserWarning, match="deprecated") as caught_too:
+        schedule.step(3)
+    assert {w.filename for w in [*first, *caught, *caught_too]} == {__file__}

@@ -2,7 +2,7 @@
 
 import copy
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -11,7 +11,8 @@ from numpy_impl import nn
 from numpy_impl.regularization import early_stopping as ours
 from parity_tests.harness import Case, Check, grid
 from parity_tests.harness.bridge import to_numpy, to_torch
-from parity_tests.harness.refusal import raises
+from parity_tests.harness.limits import called_alike
+from parity_tests.harness.refusal import raises, refused, says
 from parity_tests.harness.stand_ins import Compared
 from torch_impl.regularization import early_stopping as theirs
 
@@ -127,6 +128,7 @@ class TestEarlyStopping(Case):
             yield Check(f"agrees[{text}]", partial(self._agrees, settings, config))
         yield Check("resumes", partial(self._resumes, settings))
         yield Check("refusals", self._refusals)
+        yield Check("called alike", partial(called_alike, self))
         yield from self.trials(settings)
 
     def places(self, settings):
@@ -210,8 +212,17 @@ class TestEarlyStopping(Case):
                     equal = all(np.array_equal(end[k], whole[k]) for k in whole)
                     log.require(equal, f"resumed: {end}, in one go: {whole}")
         stopper = type(self).numpy()
-        refuses = raises(stopper.load_state_dict, {"best": 1.0}, error=ValueError)
-        log.require(refuses and stopper.best == np.inf, "an incomplete state was taken")
+        same = stopper.state_dict() == type(self).torch().state_dict()
+        log.require(same, f"starts as {stopper.state_dict()}, torch {type(self).torch().__dict__}")
+        said = refused(partial(stopper.load_state_dict, {"best": 1.0})) or ""
+        told = says(said, r"must have \['best', 'best_epoch'.* got \['best'\]")
+        log.require(told and stopper.best == np.inf, f"an incomplete state: said {said!r}")
+        kept: Any = mine.best_state
+        saved, fresh = mine.state_dict(), cast(Any, fresh)
+        fresh.load_state_dict(saved | {"best_state": kept})
+        for held in (saved["best_state"], fresh.best_state):
+            apart = not any(np.may_share_memory(kept[k], x) for k, x in held.items())
+            log.require(apart, "what was saved or loaded is the same memory")
 
     def _refusals(self, log):
         wrong: list[dict[str, Any]] = [{"patience": p} for p in (-1, 1.5)]
@@ -221,6 +232,9 @@ class TestEarlyStopping(Case):
             for side in (type(self).numpy, type(self).torch):
                 took = not raises(partial(side, **config), error=ValueError)
                 log.require(not took, f"{side} takes {config}")
+            ((name, value),) = config.items()
+            said = refused(partial(type(self).numpy, **config)) or ""
+            log.require(says(said, f"{name} must be .* got {value!r}"), f"said {said!r}")
 
 
 def test_the_optimizer_goes_on_with_the_restored_parameters():

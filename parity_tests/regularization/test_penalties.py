@@ -13,7 +13,8 @@ from parity_tests.harness import REGIMES, Case, Check, grid
 from parity_tests.harness.bridge import to_numpy, to_torch
 from parity_tests.harness.budget import compare
 from parity_tests.harness.inputs import Config, brief
-from parity_tests.harness.refusal import raises
+from parity_tests.harness.limits import called_alike
+from parity_tests.harness.refusal import raises, refused, says
 from parity_tests.harness.stand_ins import Compared
 from torch_impl.regularization import penalties as theirs
 
@@ -73,6 +74,7 @@ class PenaltyParity(Case):
         yield Check("changes gradients only", partial(self._effects, settings))
         yield Check("long sums", partial(self._long_sums, settings))
         yield Check("refusals", self._refusals)
+        yield Check("called alike", partial(called_alike, self))
         yield from self.trials(settings)
 
     def places(self, settings):
@@ -165,7 +167,7 @@ class PenaltyParity(Case):
             penalty.backward(model)
         log.require(model.wide.grad is None, "a frozen weight got a gradient")
         once = Bag({k: before[k] for k in SHAPES})
-        penalty.backward(once)
+        penalty.backward(once, 1.0)
         twice = np.allclose(model.kernel.grad, 2 * once.kernel.grad, rtol=1e-15)
         log.require(twice, "two backwards are not twice one")
         kept = all(np.array_equal(v, before[k]) for k, v in model.state_dict().items())
@@ -173,6 +175,11 @@ class PenaltyParity(Case):
         held = model.kernel.grad
         shared = any(np.may_share_memory(held, p.data) for p in model.parameters())
         log.require(not shared, "a gradient is a weight's memory")
+        free = Bag({"bias": np.ones(3)}, deeper=False)
+        prices = ours.ElasticNet(1.0, 1.0)(free), theirs.ElasticNet(1.0, 1.0)(TorchBag({}, False))
+        log.require(prices[0] == float(prices[1]) == 0, f"nobody pays {prices}")
+        ours.ElasticNet().backward(once := Bag({k: before[k] for k in SHAPES}))
+        log.require(once.weight.grad is None, "a penalty of nothing left a gradient")
         huge = Bag({"weight": np.full((2, 2), 3e38, np.float32)}, deeper=False)
         price = penalty(huge)
         log.require(type(price) is np.float32, f"the price of float32 weights is {type(price)}")
@@ -183,6 +190,12 @@ class PenaltyParity(Case):
                 log.require(
                     raises(partial(side, **config), error=ValueError), f"{side} takes {config}"
                 )
+            said = refused(partial(type(self).numpy, **config)) or ""
+            wanted = rf"(lam|l1|l2) must be .* got ({'|'.join(str(v) for v in config.values())})"
+            log.require(says(said, wanted), f"{config}: said {said!r}")
+        config = self.configs[-1]
+        texts = [repr(side(**config)) for side in (type(self).numpy, type(self).torch)]
+        log.require(texts[0] == texts[1], f"repr {texts[0]}, torch {texts[1]}")
 
 
 class TwiceTheSlopeless(ours.L2):

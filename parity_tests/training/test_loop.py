@@ -314,16 +314,16 @@ class TestFit(BothLoops):
             before = [np.array(to_numpy(p.data)) for p in model.parameters()]
             stopper = impl.regularization.EarlyStopping()
             for options, words in (
-                ({"epochs": -1}, "-1"),
-                ({"epochs": 1.5}, "1.5"),
-                ({"metric": impl.training.accuracy}, "validation"),
-                ({"early_stopping": stopper}, "validation"),
+                ({"epochs": -1}, "epochs must be a whole number, at least 0, got -1"),
+                ({"epochs": 1.5}, "got 1.5"),
+                ({"metric": impl.training.accuracy}, "look at validation batches, got none"),
+                ({"early_stopping": stopper}, "look at validation batches, got none"),
                 (
                     {"early_stopping": stopper, "validation": [data], "monitor": "val_metric"},
-                    "metric",
+                    'monitor="val_metric" wants a metric',
                 ),
-                ({"monitor": "loss"}, "loss"),
-                ({"scheduler_steps": "batch"}, "batch"),
+                ({"monitor": "loss"}, 'monitor must be "val_loss" or "val_metric", got \'loss\''),
+                ({"scheduler_steps": "batch"}, 'must be "epoch" or "step", got \'batch\''),
                 ({"clip_norm": 1.0, "clip_value": 1.0}, "clip_value"),
             ):
                 said = refused(partial(fit, model, [data], loss, optimizer, **options))
@@ -382,7 +382,8 @@ class TestEvaluate(BothLoops):
                     near and share == wanted[1], f"{impl.__name__}, batches of {size}: {loss}"
                 )
             log.require(model.training, f"{impl.__name__}: left in evaluation mode")
-            log.require(refused(partial(evaluate, model, [], criterion)) is not None, "no batches")
+            said = refused(partial(evaluate, model, [], criterion)) or ""
+            log.require("wants at least one batch, got none" in said, f"said {said!r}")
 
 
 class TestPredict(BothLoops):
@@ -406,7 +407,8 @@ class TestPredict(BothLoops):
             log.require(
                 tuple(empty.shape) == (0, 3), f"{impl.__name__}: no rows give {empty.shape}"
             )
-            log.require(refused(partial(predict, model, x, 0)) is not None, "batches of none")
+            said = refused(partial(predict, model, x, 0)) or ""
+            log.require("batch_size must be positive, got 0" in said, f"said {said!r}")
         for output in outputs:
             allowed = 16 * np.finfo(float).eps * np.abs(outputs[0]).max()
             log.require(float(np.abs(output - outputs[0]).max()) <= allowed, "rows differ")

@@ -4,10 +4,12 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 import numpy_impl.architectures
 import numpy_impl.losses
+import numpy_impl.nn
 import numpy_impl.optimization
 import numpy_impl.regularization
 import torch_impl.architectures
@@ -31,6 +33,16 @@ OPTIONS = {
     "with a penalty": {"penalty": (0.01, 0.02)},
     "with a penalty, clipped": {"penalty": (0.01, 0.02), "clip_norm": 0.2},
 }
+
+
+BAD = {
+    "an input": "the loss is nan; input 0 already has nan at [3, 1]",
+    "a parameter": "net.2 (Linear) is the first whose output has",
+    "the criterion": "the criterion (CrossEntropyLoss) is the first whose output has inf",
+    "the gradient": "backward came first to the gradient of",
+    "the sum of squares": "the gradients' norm is inf; every gradient is finite, only the sum of",
+}
+"""What is wrong before a step, and what it must say."""
 
 
 def options_of(impl, options):
@@ -129,17 +141,26 @@ class TestTrainStep(RuleCase):
             log.require(all(d.passed for d in log_of), f"{name} differs")
 
     def check_a_step_that_is_not_finite_moves_nothing(self, log, rng):
-        for bad in ("the loss", "the gradient"):
-            given, said = self.given(rng), list[object]()
-            if bad == "the loss":
-                given["x"][3, 1] = np.inf
+        for bad, words in BAD.items():
+            given, said = self.given(rng), list[Any]()
+            if bad == "an input":
+                given["x"][3, 1] = np.nan
+            elif bad == "a parameter":
+                given["state net.2.weight"][1, 2] = np.inf
+            elif bad == "the criterion":
+                given["state net.2.weight"] *= 0
+                given["state net.2.bias"][:] = [0, 1.7e308, -1.7e308]
+                given["y"][:] = 2
+            elif bad == "the sum of squares":
+                given["x"] *= 1e200
+                given["state net.0.weight"] *= 0
             else:
                 given["x"] = given["x"][:1] * 1e10  # one row, so that no sum can be inf - inf
                 given["y"] = np.array([2])
-                given["state net.0.weight"] *= 1e-10
+                given["state net.0.weight"] *= 0
                 given["state net.2.weight"][:2] = 1e300
                 given["state net.2.weight"][2] = -1e300
-                given["state net.0.bias"][:] = 5.0
+                given["state net.0.bias"][:] = 0.5
             for impl, model, optimizer, criterion, batch in sides(given):
                 step = type(self).numpy if impl is numpy_impl else theirs.train_step
                 before = {k: np.array(to_numpy(v)) for k, v in model.state_dict().items()}
@@ -152,20 +173,45 @@ class TestTrainStep(RuleCase):
                 kept = all(np.array_equal(after[k], before[k]) for k in before)
                 log.require(kept and not optimizer.state, f"{impl.__name__}: {bad} moved something")
                 if impl is numpy_impl:
-                    log.require(not any(m._saved for m in model.modules()), "forwards left behind")
+                    parts = [*model.modules(), criterion]
+                    log.require(not any(m._saved for m in parts), "forwards left behind")
             log.require(said[0] is not None and said[0] == said[1], f"{bad}: {said}")
+            log.require(said[0] is not None and words in said[0][0], f"{bad}: {said[0]}")
 
     def check_what_contradicts_itself_is_refused(self, log, rng):
         for impl, model, optimizer, loss, batch in sides(self.given(rng)):
             step = type(self).numpy if impl is numpy_impl else theirs.train_step
             each = impl.losses.CrossEntropyLoss(reduction="none")
             said = refused(partial(step, model, batch, each, optimizer))
-            log.require(said is not None and "(9,)" in said, f"{impl.__name__}: {said}")
+            log.require(
+                said is not None and "must be one number, got shape (9,)" in said,
+                f"{impl.__name__}: {said}",
+            )
             both: dict[str, Any] = {"clip_norm": 1.0, "clip_value": 1.0}
             said = refused(partial(step, model, batch, loss, optimizer, **both))
-            log.require(said is not None and "clip_value=1.0" in said, f"{impl.__name__}: {said}")
+            log.require(
+                said is not None and "clip_norm=1.0 and clip_value=1.0" in said,
+                f"{impl.__name__}: {said}",
+            )
             if impl is numpy_impl:
-                log.require(not any(m._saved for m in model.modules()), "forwards left behind")
+                parts = [*model.modules(), loss, each]
+                log.require(not any(m._saved for m in parts), "forwards left behind")
+
+
+class Squared(numpy_impl.nn.Module):
+    """A layer of somebody's own, which NumPy would warn about."""
+
+    def forward(self, x):
+        return x * x
+
+
+def test_what_overflows_in_a_layer_of_ones_own_is_reported_and_not_warned_about():
+    layer = Squared()
+    layer.scale = numpy_impl.nn.Parameter(np.ones(1))
+    optimizer = numpy_impl.optimization.SGD(layer.parameters())
+    batch = np.full((2, 1), 1e200), np.zeros((2, 1))
+    with pytest.raises(NonFiniteError, match="the loss is inf; the model .Squared. is the first"):
+        ours.train_step(layer, batch, numpy_impl.losses.MSELoss(), optimizer)
 
 
 def test_the_loss_of_a_torch_step_carries_no_graph():

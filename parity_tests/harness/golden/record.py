@@ -249,7 +249,7 @@ def _functions(case: FunctionParity) -> Iterator[Source]:
         for regime in _numbers(case, config is configs[-1]):
             what = f"{_text(config)}|{shape}|{regime}"
             rng = case.rng(SETTINGS, f"golden {what}")
-            given = case._given(rng, shape.of(config), case.regimes[regime], config)
+            given = case.given(rng, shape.of(config), case.regimes[regime], config)
             theirs = partial(case.run_torch, config=config, seed=5)
             yield Source(
                 what,

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
@@ -18,7 +19,11 @@ from parity_tests.harness import runner
 from parity_tests.harness.mutants import record, trial
 from parity_tests.harness.mutants.record import Found, Survivor
 
+if TYPE_CHECKING:
+    from parity_tests.harness.mutants.make import Mutant
+
 AIM = 0.97
+AT_ONCE = 60  # mutants that a worker takes at a time
 EPILOG = """\
 Each mutant is one small wrong edit of a NumPy file, which the tests that mirror the file must
 notice. What came of it is kept in parity_tests/mutants.json; a survivor that no input can tell from
@@ -82,9 +87,16 @@ def _try(pool: Executor, file: str, only: Sequence[Survivor] | None) -> Found:
     mutants = make.mutants_of(Path(file).read_text(encoding="utf-8"))
     keys = None if only is None else {s.key for s in only}
     tried = [m for m in mutants if keys is None or (m.at, m.was, m.became) in keys]
-    futures = [pool.submit(trial.killed, file, record.tests_of(file), m.source) for m in tried]
-    bar = tqdm(futures, desc=file, leave=False, disable=None, unit=" mutants")
-    survived = [m for m, future in zip(tried, bar) if not future.result()]
+    chunks = [tried[i : i + AT_ONCE] for i in range(0, len(tried), AT_ONCE)]
+    futures = [
+        pool.submit(trial.killed, file, record.tests_of(file), [m.source for m in chunk])
+        for chunk in chunks
+    ]
+    survived: list[Mutant] = []
+    with tqdm(total=len(tried), desc=file, leave=False, disable=None, unit=" mutants") as bar:
+        for chunk, future in zip(chunks, futures):
+            survived += [m for m, dead in zip(chunk, future.result()) if not dead]
+            bar.update(len(chunk))
     return record.keep(file, len(mutants), survived, make.TOOL)
 
 

@@ -7,9 +7,10 @@ whole file, and each mutant is a file of its own.
 
 Left out, by rule:
     annotations and docstrings, and len() and isinstance() as mutmut does: nothing to find there;
+    type variables and names for types: only a type checker reads them;
     names in `__all__`: test_twins holds them against the torch side's;
-    the wording of an error's message: what it says is held by its essentials, its presence and the
-    values in it are mutated like all else.
+    the wording of an error's or a warning's message: what it says is held by its essentials, its
+    presence and the values in it are mutated like all else.
 """
 
 from __future__ import annotations
@@ -27,6 +28,10 @@ from mutmut.mutation.mutators import mutation_operators
 
 TOOL = f"mutmut {importlib.metadata.version('mutmut')}"
 NAMES = matchers.AssignTarget(matchers.Name("__all__"))
+WARNING = matchers.Call(
+    matchers.Attribute(matchers.Name("warnings"), matchers.Name("warn")),
+)
+TYPES = matchers.Assign(value=matchers.Subscript() | matchers.Call(matchers.Name("TypeVar")))
 UNTOUCHED = matchers.Call(
     matchers.OneOf(*(matchers.Name(name) for name in NEVER_MUTATE_FUNCTION_CALLS))
 )
@@ -72,6 +77,8 @@ class _Collector(cst.CSTVisitor):
         if isinstance(self.get_metadata(ParentNodeProvider, node, None), cst.Module):
             self._statement += isinstance(node, cst.BaseStatement)
         names = isinstance(node, cst.Assign) and matchers.matches(node.targets[0], NAMES)
+        if self._at_the_top(node) and matchers.matches(node, TYPES):
+            return False
         if names or isinstance(node, cst.Annotation) or matchers.matches(node, UNTOUCHED):
             return False
         if not (isinstance(node, cst.SimpleString) and self._is_message(node)):
@@ -80,10 +87,14 @@ class _Collector(cst.CSTVisitor):
                     self.found += [(self._statement, node, new) for new in operator(node)]
         return True
 
+    def _at_the_top(self, node: cst.CSTNode) -> bool:
+        line = self.get_metadata(ParentNodeProvider, node, None)
+        return isinstance(self.get_metadata(ParentNodeProvider, line, None), cst.Module)
+
     def _is_message(self, node: cst.CSTNode) -> bool:
         above: cst.CSTNode | None = node
         while above is not None and not isinstance(above, cst.BaseStatement):
-            if isinstance(above, cst.Raise):
+            if isinstance(above, cst.Raise) or matchers.matches(above, WARNING):
                 return True
             above = self.get_metadata(ParentNodeProvider, above, None)
         return False

@@ -1,8 +1,11 @@
-"""One mutant under its tests, in a process of its own.
+"""Mutants under their tests, each in a process of its own.
 
-A worker loads torch and all else that is not this project's, once, and forks for each mutant: the
-child loads the NumPy side, with the mutant in the place of its file, and runs the tests until the
-first one fails. No file on disk is ever changed.
+A worker loads torch and all else that is not this project's, and forks a pytest that loads the
+NumPy side and collects its tests, once for many mutants. For each of them that forks again, gives
+the mutated function its new code, and runs the tests until the first one fails, those that killed
+most before it first. A mutant that is not inside a function, or in one that was called while the
+tests were loaded, has a pytest of its own that loads it in the place of its file. No file on disk
+is ever changed.
 """
 
 from __future__ import annotations
@@ -24,35 +27,45 @@ import tempfile
 import time
 import types
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 PATIENCE = 10.0, 5.0  # seconds, and times the tests' own time, before a mutant counts as hung
 MEMORY = 8 << 30  # bytes of address space that a mutant may have
+KILLED, SURVIVED, UNSURE = "ksu"
 
 
 class Unsound(Exception):
     """The tests fail without any mutant."""
 
 
-def killed(file: str, tests: tuple[str, ...], source: str) -> bool:
-    """Whether the tests fail, or do not end, with this source in the place of the file."""
-    seconds = _time_without(tests)
-    return _fork(tests, PATIENCE[0] + PATIENCE[1] * seconds, (file, source))
+def killed(file: str, tests: tuple[str, ...], sources: Sequence[str]) -> list[bool]:
+    """Whether the tests fail, or do not end, with each source in the place of the file."""
+    seconds = PATIENCE[0] + PATIENCE[1] * _time_without(tests)
 
+    def child(say: Callable[[str], None]) -> None:
+        _run(tests, _Swapper(file, sources, seconds, say))
 
-_kills: collections.Counter[str] = collections.Counter()
-"""How many mutants each test has killed: those that killed most run first."""
+    verdicts = list(_fork(child).ljust(len(sources), UNSURE))
+    for i, source in enumerate(sources):
+        if verdicts[i] == UNSURE:
+            verdicts[i] = SURVIVED if _passes(tests, seconds, (file, source)) else KILLED
+    return [verdict == KILLED for verdict in verdicts]
 
 
 @functools.lru_cache
 def _time_without(tests: tuple[str, ...]) -> float:
     """How long the tests take as they are. Loads what they load, for the forks to share."""
+    import pytest  # noqa: F401 - before the first fork, and what takes long to load
+    import torch  # noqa: F401
+
+    started = time.perf_counter()
     with tempfile.NamedTemporaryFile("r") as modules:
-        if _fork(tests, 600, modules=modules.name):
+        if not _passes(tests, 600, modules=modules.name):
             raise Unsound(f"the tests fail as they stand: {' '.join(tests)}")
         names = modules.read().split()
+    seconds = time.perf_counter() - started
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for name in names:
@@ -60,61 +73,171 @@ def _time_without(tests: tuple[str, ...]) -> float:
                 importlib.import_module(name)
     gc.collect()
     gc.freeze()  # the forks need not look through it again
-    started = time.perf_counter()
-    _fork(tests, 600)
-    return time.perf_counter() - started
+    return seconds
 
 
-def _fork(
+_kills: collections.Counter[str] = collections.Counter()
+"""How many mutants each test has killed: those that killed most run first."""
+
+
+def _passes(
     tests: Sequence[str], seconds: float, mutant: tuple[str, str] | None = None, modules: str = ""
 ) -> bool:
-    """Whether the tests fail, in a child that says which one did."""
+    """Whether the tests pass in a pytest of their own."""
+
+    def child(say: Callable[[str], None]) -> None:
+        _limit(seconds)
+        if mutant:
+            sys.meta_path.insert(0, _Finder(*mutant))
+        passed = _run(tests, _Straight(say)) == 0
+        if modules:
+            Path(modules).write_text("\n".join(m for m in sys.modules if _foreign(m)))
+        say(SURVIVED if passed else KILLED)
+
+    said = _fork(child)
+    if said[1:]:
+        _kills[said[1:]] += 1
+    return said == SURVIVED
+
+
+def _fork(child: Callable[[Callable[[str], None]], None]) -> str:
+    """What a child says before it ends."""
     ours, theirs = os.pipe()
-    child = os.fork()
-    if not child:
+    process = os.fork()
+    if not process:
         try:
-            _limit(seconds)
-            if mutant:
-                sys.meta_path.insert(0, _Finder(*mutant))
-            status = _run(tests, theirs)
-            if modules:
-                Path(modules).write_text("\n".join(m for m in sys.modules if _foreign(m)))
-            os._exit(status)
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, 1)
+            os.dup2(nowhere, 2)
+            child(lambda text: None if os.write(theirs, text.encode()) else None)
         finally:
-            os._exit(1)
+            os._exit(0)
     os.close(theirs)
     with open(ours, encoding="utf-8") as pipe:
-        name = pipe.read()
-    failed = os.waitpid(child, 0)[1] != 0
-    if name:
-        _kills[name] += 1
-    return failed
+        said = pipe.read()
+    os.waitpid(process, 0)
+    return said
 
 
 def _limit(seconds: float) -> None:
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # what the tests expect
     signal.alarm(math.ceil(seconds))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    os.dup2(nowhere, 2)
-    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
 
 
-def _run(tests: Sequence[str], pipe: int) -> int:
+def _run(tests: Sequence[str], plugin: object) -> int:
     import pytest
 
-    class Plugin:
-        @pytest.hookimpl(trylast=True)
-        def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-            items.sort(key=lambda item: -_kills[item.nodeid])
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what the tests expect
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    return int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests], [plugin]))
 
-        def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-            if report.failed:
-                os.write(pipe, report.nodeid.encode())
-                os._exit(1)
 
-    return int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests], [Plugin()]))
+class _Straight:
+    """A plugin for pytest: the tests that killed most first, and an end at the first failure."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.say = say
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        if report.failed:
+            self.say(KILLED + report.nodeid)
+            os._exit(0)
+
+    def pytest_collection_modifyitems(self, items: list[Any]) -> None:
+        items.sort(key=lambda item: -_kills[item.nodeid])
+
+
+class _Swapper(_Straight):
+    """A plugin for pytest: in the place of the tests' run, one run for each mutant in a fork."""
+
+    def __init__(
+        self, file: str, sources: Sequence[str], seconds: float, say: Callable[[str], None]
+    ) -> None:
+        super().__init__(say)
+        self.path, self.sources, self.seconds = os.path.abspath(file), sources, seconds
+        self.called: set[tuple[str, int]] = set()
+        sys.setprofile(self._note)
+
+    def _note(self, frame: types.FrameType, event: str, arg: Any) -> None:
+        if event == "call" and frame.f_code.co_filename == self.path:
+            self.called.add(_name(frame.f_code))
+
+    def pytest_runtestloop(self, session: Any) -> bool:
+        sys.setprofile(None)
+        functions = collections.defaultdict(list)
+        for thing in gc.get_objects():
+            if isinstance(thing, types.FunctionType) and thing.__code__.co_filename == self.path:
+                functions[_name(thing.__code__)].append(thing)
+        original = self._compile(Path(self.path).read_text(encoding="utf-8"))
+        for source in self.sources:
+            try:
+                changed = list(_changed(original, self._compile(source)))
+            except (SyntaxError, _NotInAFunction):
+                self.say(UNSURE)
+                continue
+            said = _fork(functools.partial(self._trial, session, functions, changed))
+            _kills[said[1:]] += said.startswith(KILLED)
+            seen = any(_name(old) in self.called for old, _ in changed)
+            passed = UNSURE if seen or said == UNSURE else SURVIVED
+            self.say(passed if said in (SURVIVED, UNSURE) else KILLED)
+        return True
+
+    def _compile(self, source: str) -> types.CodeType:
+        return compile(source, self.path, "exec", dont_inherit=True)
+
+    def _trial(
+        self, session: Any, functions: Any, changed: Any, say: Callable[[str], None]
+    ) -> None:
+        self.say = say
+        _limit(self.seconds)
+        for old, new in changed:
+            if not functions[_name(old)] or old.co_freevars != new.co_freevars:
+                say(UNSURE)
+                return
+            for function in functions[_name(old)]:
+                function.__code__ = new
+        session.items.sort(key=lambda item: -_kills[item.nodeid])
+        for item, following in zip(session.items, [*session.items[1:], None]):
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        say(SURVIVED)
+
+
+class _NotInAFunction(Exception):
+    """Something differs that runs when the file is loaded."""
+
+
+def _changed(
+    old: types.CodeType, new: types.CodeType
+) -> Iterator[tuple[types.CodeType, types.CodeType]]:
+    """The outermost functions that differ, before and after."""
+    if old.co_flags & 1 and _differ(old, new):  # a function's code, not a module's or a class's
+        yield old, new
+    elif _content(old) != _content(new):
+        raise _NotInAFunction
+    else:
+        for a, b in zip(_inner(old), _inner(new)):
+            yield from _changed(a, b)
+
+
+def _differ(old: types.CodeType, new: types.CodeType) -> bool:
+    inner = zip(_inner(old), _inner(new))
+    return _content(old) != _content(new) or any(_differ(a, b) for a, b in inner)
+
+
+def _inner(code: types.CodeType) -> list[types.CodeType]:
+    return [const for const in code.co_consts if isinstance(const, types.CodeType)]
+
+
+def _content(code: types.CodeType) -> tuple[Any, ...]:
+    """All of a code object but where it stands in the file and what is inside it."""
+    consts = [repr(c) for c in code.co_consts if not isinstance(c, types.CodeType)]
+    arguments = code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_varnames
+    inside = len(_inner(code)), code.co_names, code.co_freevars, code.co_cellvars, code.co_flags
+    return code.co_name, code.co_code, consts, arguments, inside
+
+
+def _name(code: types.CodeType) -> tuple[str, int]:
+    return code.co_qualname, code.co_firstlineno
 
 
 def _foreign(module: str) -> bool:
