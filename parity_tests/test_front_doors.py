@@ -17,8 +17,8 @@ from numpy_impl import nn, optim
 
 ROOT = Path(__file__).resolve().parent.parent
 IMPORTS = {
-    "numpy_impl": {"numpy_impl", "numpy", "tqdm", "matplotlib"},
-    "torch_impl": {"torch_impl", "torch", "numpy", "tqdm", "matplotlib"},
+    "numpy_impl": {"numpy_impl", "numpy", "tqdm", "matplotlib", "safetensors"},
+    "torch_impl": {"torch_impl", "torch", "numpy", "tqdm", "matplotlib", "safetensors"},
 }
 DOORS = {"nn": (nn, torch.nn), "optim": (optim, torch.optim)}
 ELSEWHERE_IN_TORCH = {

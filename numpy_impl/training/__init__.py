@@ -1,5 +1,6 @@
 """Training: batches, one step, the loop around it, and what is written down on the way."""
 
+from numpy_impl.training.checkpoint import load_checkpoint, save_checkpoint
 from numpy_impl.training.data import DataLoader, TensorDataset, batches
 from numpy_impl.training.history import History
 from numpy_impl.training.interrupt import interrupt_between_steps
@@ -19,6 +20,8 @@ __all__ = [
     "find_non_finite",
     "fit",
     "interrupt_between_steps",
+    "load_checkpoint",
     "predict",
+    "save_checkpoint",
     "train_step",
 ]
