@@ -57,11 +57,11 @@ def site(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         chosen = [pair for pair in build.paths() if "/".join(pair) in PAGES]
         patch.setattr(build, "paths", lambda: chosen)
-        build.build(folder, _report())
+        build.build(folder, report())
     return folder
 
 
-def _report():
+def report():
     check = {"kind": "forward", "dtype": "float64", "units": 0.25, "label": "", "where": ""}
     technique = {
         "technique": "Adam",
@@ -230,7 +230,7 @@ def test_scripts_in_cells_become_notebooks(tmp_path):
 
 @pytest.mark.parametrize("width", [60, 160])
 def test_a_pair_in_the_terminal(width, capsys):
-    terminal.show([("optimization", "adam")], _report(), pager=False, width=width)
+    terminal.show([("optimization", "adam")], report(), pager=False, width=width)
     out = capsys.readouterr().out
     assert "\x1b" not in out, "colours where nobody sees them"
     assert max(map(len, out.split("\n"))) <= width
