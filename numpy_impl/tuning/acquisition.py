@@ -13,6 +13,7 @@ __all__ = ["expected_improvement", "expected_improvement_backward"]
 _erfc = np.frompyfunc(math.erfc, 1, 1)  # NumPy has none; the C library's is right to the last bit
 
 
+@np.errstate(all="ignore")
 def expected_improvement(mean: Array, variance: Array, best: float) -> Array:
     """The mean of max(best - f, 0) where f is normal: lower is better.
 
@@ -32,13 +33,15 @@ def expected_improvement(mean: Array, variance: Array, best: float) -> Array:
     return std * (z * _cdf(z) + _pdf(z))
 
 
+@np.errstate(all="ignore")
 def expected_improvement_backward(
     dy: Array, mean: Array, variance: Array, best: float
 ) -> tuple[Array, Array]:
     """(dmean, dvariance)."""
     z, std = _standardised(mean, variance, best)
-    if np.shape(dy) != z.shape:
-        raise RuntimeError(f"wanted a gradient of shape {z.shape}, got {np.shape(dy)}")
+    dy = np.asarray(dy, z.dtype)
+    if dy.shape != z.shape:
+        raise RuntimeError(f"wanted a gradient of shape {z.shape}, got {dy.shape}")
     return -_cdf(z) * dy, _pdf(z) / (2 * std) * dy
 
 

@@ -38,6 +38,7 @@ class _Stationary(Module):
         """k and slope for outputscale 1 at these squared distances."""
         raise NotImplementedError
 
+    @np.errstate(all="ignore")  # at distances beyond the dtype the covariance is 0, in silence
     def forward(self, a: Array, b: Array) -> Array:
         """The covariance of each row of a with each of b."""
         for name, x in (("a", a), ("b", b)):
@@ -53,6 +54,7 @@ class _Stationary(Module):
         self.save_for_backward(k, diff, slope, k.copy(), scale)
         return k
 
+    @np.errstate(all="ignore")
     def backward(self, dy: Array) -> tuple[Array, Array]:
         """(da, db)."""
         dk, diff, slope, k, scale = self.saved_for_backward(dy)

@@ -41,12 +41,8 @@ def runs(case: Any) -> Iterator[tuple[Any, ...]]:
         for mode in getattr(case, "modes", ("train",)):
             rng = np.random.default_rng(SEED)
             shape = list(case.inputs)[-1].of(config)
-            if isinstance(case, ModuleParity):
-                given = case.given(rng, shape, case.plain(), config)
-                if "cotangent" in given:
-                    yield config, mode, given, outcome(case, config, mode, given)
-            else:
-                given = case._given(rng, shape, case._plain(), config)
+            given = case.given(rng, shape, case.plain(), config)
+            if "cotangent" in given:
                 yield config, mode, given, outcome(case, config, mode, given)
 
 
