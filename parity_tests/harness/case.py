@@ -116,8 +116,17 @@ class Case:
         raise NotImplementedError
 
     def places(self, settings: Settings) -> Iterator[Place]:
-        """Where stand-ins are tried: what the checks compare, in float64."""
-        raise NotImplementedError
+        """Where stand-ins are tried: what the checks compare, in float64. Here, nowhere."""
+        return iter(())
+
+    def beside_torch(
+        self, settings: Settings, config: dict[str, Any], stand_in: Any
+    ) -> dict[str, Any] | None:
+        """What `compare` is called with to hold a stand-in beside torch; None where it cannot be.
+
+        Only for cases with `configs`.
+        """
+        return None
 
     def trials(self, settings: Settings) -> Iterator[Check]:
         """The checks of the suite itself: rewrites pass, mistakes are caught and told apart."""

@@ -1,10 +1,11 @@
-"""The command `parity`: run the suite and report, list what it holds, or try code of one's own."""
+"""The command `parity`: run the suite, list or score it, or try code of one's own."""
 
 from __future__ import annotations
 
 import argparse
 import difflib
 import importlib.metadata
+import json
 import os
 import shlex
 import signal
@@ -89,6 +90,16 @@ def _parser() -> argparse.ArgumentParser:
     listing = commands.add_parser("list", help="list chapters, techniques and their files")
     listing.add_argument("names", **names)
     listing.set_defaults(command=_list)
+
+    score = commands.add_parser(
+        "score", help="score the suite: mistakes caught, told apart and named, rewrites let pass"
+    )
+    score.add_argument("names", **names)
+    score.add_argument("--seed", type=_seed, default=0, help="of every random input (default: 0)")
+    score.add_argument("--json", type=Path, metavar="FILE", help="write everything here, too")
+    score.add_argument("--markdown", action="store_true", help="print the README's table")
+    score.add_argument("--jobs", type=_jobs, default=runner.cpus(), metavar="N", help="processes")
+    score.set_defaults(command=_score)
 
     own = commands.add_parser("compare", help="hold code of your own against torch")
     add_arguments(own)
@@ -207,6 +218,40 @@ def _list(args: argparse.Namespace, suite: str) -> int:
         return MISUSED
     print(table.techniques_table(techniques, table.painter(sys.stdout)))
     return 0
+
+
+def _score(args: argparse.Namespace, suite: str) -> int:
+    from parity_tests.harness import score, score_table
+
+    settings = Settings(args.seed)
+    try:
+        with _progress() as bar, runner.workers(args.jobs) as pool:
+            known = runner.discover(pool, args.jobs, suite, settings)
+            scores = {t: score.Score() for t in _chosen(known, args.names)}
+            bar.reset(total=len(score.PARTS) * len(scores))
+            for technique, part in score.run(pool, list(scores), settings):
+                scores[technique] += part
+                bar.set_description(f"{technique.name:<20.20}", refresh=False)
+                bar.update()
+    except LookupError as error:
+        print(f"parity: {error.args[0]}", file=sys.stderr)
+        return MISUSED
+    mutants = score.mutants()
+    if args.json:
+        text = json.dumps(score_table.as_dict(scores, mutants), indent=1)
+        try:
+            args.json.write_text(text + "\n", encoding="utf-8")
+        except OSError as error:
+            print(f"parity: cannot write the score: {error}", file=sys.stderr)
+            return MISUSED
+    paint = table.painter(sys.stdout)
+    if args.markdown:
+        print(score_table.markdown(scores, mutants))
+    else:
+        print(score_table.terminal(scores, mutants, paint))
+    files = {t.twin for t in scores}
+    missed = [s for s in scores.values() if s.missed]
+    return 1 if missed or any(mutants[f].missed for f in files & mutants.keys()) else 0
 
 
 def _chosen(known: Sequence[Technique], names: Sequence[str]) -> list[Technique]:

@@ -154,6 +154,19 @@ class FunctionParity(Case):
         pair = stand_in if isinstance(stand_in, tuple) else (stand_in, type(self).backward)
         return dict(zip(("numpy", "backward"), map(_static, pair)))
 
+    def beside_torch(self, settings: Settings, config: Config, stand_in: Any) -> Config | None:
+        """The function with one configuration, its backward, and plain inputs."""
+        rng, shape = self.rng(settings, "beside torch"), list(self.inputs)[-1].of(config)
+        inputs = self.make_inputs(rng, shape, self._plain(), config)
+        other = type(self.standing_in(stand_in))
+        return {
+            "mine": other.numpy,
+            "theirs": type(self).torch,
+            "kwargs": config,
+            "inputs": list(map(np.asarray, inputs)),
+            "backward": other.backward,
+        }
+
     def _places(self, settings: Settings, name: str, config: Config) -> Iterator[Compared]:
         rng = self.rng(settings, name)
         *others, last = self.inputs  # every size with plain numbers, the last with every regime

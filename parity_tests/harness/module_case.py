@@ -81,13 +81,30 @@ class ModuleParity(Case):
         fan_in = like.shape[1] if like.ndim > 1 else 1
         return np.asarray(rng.standard_normal(like.shape) / np.sqrt(max(fan_in, 1)))
 
+    def arguments(self, config: Config) -> Config:
+        """What both sides are made with, from a configuration; arrays go to torch as tensors."""
+        return config
+
     def build(self, config: Config, dtype: str) -> numpy_impl.nn.Module:
         """The NumPy module."""
-        return type(self).numpy(**config).to(dtype)
+        return type(self).numpy(**self.arguments(config)).to(dtype)
 
     def build_torch(self, config: Config, dtype: torch.dtype) -> torch.nn.Module:
         """The torch module."""
-        return type(self).torch(**config).to(dtype)
+        return type(self).torch(**to_torch(self.arguments(config))).to(dtype)
+
+    def beside_torch(self, settings: Settings, config: Config, stand_in: Any) -> Config | None:
+        """A module of one configuration, and plain inputs."""
+        rng, shape = self.rng(settings, "beside torch"), list(self.inputs)[-1].of(config)
+        inputs = self.make_inputs(rng, shape, self.plain(), config)
+        return {
+            "mine": self.standing_in(stand_in).build(config, "float64"),
+            "theirs": type(self).torch,
+            "kwargs": self.arguments(config),
+            "numpy_kwargs": {},
+            "inputs": list(map(np.asarray, inputs)),
+            "modes": self.modes if len(self.modes) == 1 else None,
+        }
 
     # ---- the checks -------------------------------------------------------------------------
 

@@ -144,6 +144,10 @@ class OptimizerParity(Case):
         for config in self.configs:
             yield _Trial(self, self._given(self.rng(settings, "trial"), TRIAL), config)
 
+    def beside_torch(self, settings: Settings, config: Config, stand_in: Any) -> Config | None:
+        """The class with one configuration."""
+        return {"mine": stand_in, "theirs": type(self).torch, "kwargs": config}
+
     # ---- one run ----------------------------------------------------------------------------
 
     def _given(self, rng: np.random.Generator, course: Course) -> dict[str, Array]:

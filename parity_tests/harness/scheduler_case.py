@@ -111,6 +111,10 @@ class SchedulerParity(Case):
             jitters=4,
         )
 
+    def beside_torch(self, settings: Settings, config: Config, stand_in: Any) -> Config | None:
+        """The class with one configuration."""
+        return {"mine": stand_in, "theirs": type(self).torch, "kwargs": config}
+
     # ---- one run ----------------------------------------------------------------------------
 
     def run(self, given: Arrays, config: Config, what: str, side: str) -> Arrays:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from parity_tests.harness import score, score_table
+from parity_tests.harness.results import Technique
 from parity_tests.harness_tests.conftest import AGREES, FAILS, HEAD
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -177,3 +179,49 @@ def test_python_dash_m_is_the_same_command():
         [sys.executable, "-m", "parity_tests", "--help"], cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 0 and "Exit status" in done.stdout
+
+
+SCORED = """
+import numpy as np, torch
+from parity_tests.harness import FunctionParity, Mistake, arrays
+
+def half(x): return np.tanh(x) / 2
+def two_thirds(x): return np.tanh(x) / 1.5
+
+class TestTanh(FunctionParity):
+    numpy, torch = np.tanh, torch.tanh
+    inputs = arrays("N C", N=[5], C=[3])
+    mistakes = {"half": half, MORE}
+    rewrites = {"odd": lambda x: -np.tanh(-x), RIGHT}
+"""
+
+
+def test_a_score_counts_what_is_right_and_says_what_is_missed(write_suite, parity):
+    good = SCORED.replace("MORE", '"two thirds": two_thirds').replace(", RIGHT", "")
+    bad = SCORED.replace("MORE", '"half again": half, "none": np.tanh')
+    bad = bad.replace("RIGHT", '"a half is no rewrite": half')
+    suite = write_suite(layers__tanh=good, losses__tanh=bad)
+    done = parity(suite, "score", "--jobs", "1", "--json", "score.json")
+    assert done.status == 1, done.out + done.err
+    rows = [line.split() for line in done.out.splitlines() if line.startswith("  Tanh")]
+    assert rows[0] == ["Tanh", "2/2", "1/1", "2/2", "7/7", "-"]
+    assert rows[1] == ["Tanh", "2/3", "2/3", "2/3", "7/8", "-"]
+    for text in (
+        "the mistake 'none' is not caught",
+        "'half' and 'half again' are not told apart",
+        "the mistake 'none' is not seen",
+        "false alarm, a half is no rewrite: NxC(N=5,C=3) unit: forward output",
+    ):
+        assert f"MISSED losses/Tanh: {text}" in done.out, done.out
+    found, _ = json.loads(Path("score.json").read_text())["techniques"]
+    assert found["apart"] == {"right": 1, "of": 1, "missed": []}
+
+
+def test_the_table_of_a_score_has_a_row_for_every_file():
+    one, two = (Technique("layers", name, "activation", "m", name) for name in ("ReLU", "Tanh"))
+    part = score.Score(caught=score.Count(2, 3, ["one"]), apart=score.Count(3, 3))
+    mutants = {"layers/activation.py": score.Count(39, 40, ["a mutant"])}
+    table = score_table.markdown({one: part, two: part}, mutants).splitlines()
+    assert table[0].startswith("| chapter | file | mistakes caught | pairs told apart |")
+    assert table[2] == "| Layers | `activation` | 4/6 | 6/6 | - | - | 39/40 (98 %) |"
+    assert table[3] == "| **in all** |  | 4/6 | 6/6 | - | - | 39/40 (98 %) |"

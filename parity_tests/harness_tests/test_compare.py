@@ -526,3 +526,16 @@ def test_importing_the_package_stays_light():
     subprocess.run(
         [sys.executable, "-c", code], check=True, cwd=Path(numpy_impl.__file__).parents[1]
     )
+
+
+def tied(nn, last=None):
+    square = nn.Linear(4, 4)
+    return nn.Sequential(nn.Linear(3, 4), square, nn.Tanh(), square, last or nn.Tanh())
+
+
+def test_a_layer_used_in_two_places_has_one_set_of_parameters():
+    result = compare(tied(numpy_impl.nn).double(), tied(torch.nn), inputs=((5, 3),))
+    assert result, result.text()
+    assert not compare(
+        tied(numpy_impl.nn, numpy_impl.nn.ReLU()).double(), tied(torch.nn), inputs=((5, 3),)
+    )

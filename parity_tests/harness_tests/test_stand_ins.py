@@ -141,6 +141,11 @@ def test_how_far_is_counted_in_budgets_of_the_larger_result():
     assert far == pytest.approx((1e6 - 1) / (16 * eps * 1e6))
 
 
-def test_a_case_without_places_says_so():
-    with pytest.raises(NotImplementedError):
-        next(iter(Case().places(Settings())))
+def test_a_mistake_that_is_tried_nowhere_is_not_caught():
+    class TestNothing(Case):
+        mistakes = {"half": half}
+
+        def checks(self, settings):
+            return self.trials(settings)
+
+    assert said(TestNothing(), "catches[half]") == ["the mistake 'half' passes every comparison"]

@@ -1,7 +1,5 @@
 """BCELoss and BCEWithLogitsLoss: criteria and pure functions; the weight of the positives."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
@@ -9,7 +7,7 @@ import torch
 from numpy_impl.layers.activation import sigmoid
 from numpy_impl.losses import binary_cross_entropy as ours
 from parity_tests.harness import FunctionParity, ModuleParity, Refusal, arrays
-from parity_tests.harness.bridge import to_numpy
+from parity_tests.harness.bridge import to_numpy, to_torch
 from parity_tests.harness.inputs import Config
 from torch_impl.losses import binary_cross_entropy as theirs
 
@@ -48,15 +46,12 @@ class Weighed(ModuleParity):
     def make_state(self, rng, key, like):
         return rng.uniform(0.2, 3.0, like.shape)
 
-    def build(self, config, dtype):
-        return type(self).numpy(**ones(config, np.ones)).to(dtype)
-
-    def build_torch(self, config, dtype):
-        return type(self).torch(**ones(config, torch.ones)).to(dtype)
+    def arguments(self, config):
+        return weighed(config)
 
 
-def ones(config, make):
-    return {k: make(v) if isinstance(v, tuple) else v for k, v in config.items()}
+def weighed(config):
+    return {k: np.ones(v) if isinstance(v, tuple) else v for k, v in config.items()}
 
 
 class Chances:
@@ -77,10 +72,7 @@ class Chances:
             def forward(self, input, target):
                 return super().forward(ones_stay(input), ones_stay(target))
 
-        arguments: Any = {
-            k: torch.ones(v) if isinstance(v, tuple) else v for k, v in config.items()
-        }
-        return BCELoss(**arguments).to(dtype)
+        return BCELoss(**to_torch(weighed(config))).to(dtype)
 
     def call_torch(self, inputs, config):
         return theirs.binary_cross_entropy(*map(ones_stay, inputs), **config)

@@ -111,11 +111,8 @@ class TestCrossEntropyLoss(Labelled, ModuleParity):
         "softmax twice": SoftmaxTwice,
     }
 
-    def build(self, config, dtype):
-        return type(self).numpy(**sized(config, 3, np.asarray)).to(dtype)
-
-    def build_torch(self, config, dtype):
-        return type(self).torch(**sized(config, 3, torch.from_numpy)).to(dtype)
+    def arguments(self, config):
+        return sized(config, 3)
 
 
 class Distributed(Labelled):
@@ -138,13 +135,13 @@ class TestCrossEntropyOfProbabilities(Distributed, ModuleParity):
     ]
     inputs, modes = SHAPES, ("train",)
     mistakes = {"smoothing left out": smoothed(lambda s, c: 0.0)}
-    build, build_torch = TestCrossEntropyLoss.build, TestCrossEntropyLoss.build_torch
+    arguments = TestCrossEntropyLoss.arguments
 
 
 class TestCrossEntropyFunction(Labelled, FunctionParity):
     numpy, torch = ours.cross_entropy, theirs.cross_entropy
     backward = ours.cross_entropy_backward
-    configs = [sized(c, 3, np.asarray) for c in (CONFIGS[0], CONFIGS[1], CONFIGS[8])]
+    configs = [sized(c, 3) for c in (CONFIGS[0], CONFIGS[1], CONFIGS[8])]
     inputs = [*arrays("N C", N=[4], C=[3]), *arrays("N C T", N=[4], C=[3], T=[2])]
     refusals = [
         Refusal({"reduction": "avg"}, says="'avg'"),

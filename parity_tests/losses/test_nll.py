@@ -53,11 +53,11 @@ class Labelled:
         return rng.uniform(0.2, 3.0, like.shape)
 
 
-def sized(config, classes, convert):
-    """The configuration with a weight for every class, as an array or a tensor."""
+def sized(config, classes):
+    """The configuration with a weight for every class."""
     if "weight" not in config:
         return config
-    return config | {"weight": convert(np.linspace(0.3, 2, classes))}
+    return config | {"weight": np.linspace(0.3, 2, classes)}
 
 
 REFUSALS_OF_LABELS = [
@@ -132,11 +132,8 @@ class TestNLLLoss(Labelled, ModuleParity):
         "gradient without weights": UnweightedGradient,
     }
 
-    def build(self, config, dtype):
-        return type(self).numpy(**sized(config, 3, np.asarray)).to(dtype)
-
-    def build_torch(self, config, dtype):
-        return type(self).torch(**sized(config, 3, torch.from_numpy)).to(dtype)
+    def arguments(self, config):
+        return sized(config, 3)
 
 
 class TestNLLLossOfOneClass(Labelled, ModuleParity):
@@ -149,7 +146,7 @@ class TestNLLLossOfOneClass(Labelled, ModuleParity):
 
 class TestNllLossFunction(Labelled, FunctionParity):
     numpy, torch, backward = ours.nll_loss, theirs.nll_loss, ours.nll_loss_backward
-    configs = [sized(c, 3, np.asarray) for c in (CONFIGS[0], CONFIGS[4], CONFIGS[6])]
+    configs = [sized(c, 3) for c in (CONFIGS[0], CONFIGS[4], CONFIGS[6])]
     inputs = arrays("N C T", N=[4], C=[3], T=[2])
     refusals = [
         Refusal({"reduction": "avg"}, says="'avg'"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -18,6 +19,7 @@ from parity_tests.harness.compare.own_code import OwnCode
 from parity_tests.harness.compare.own_names import Ran
 from parity_tests.harness.compare.reference import Reference
 from parity_tests.harness.compare.trials import Trial
+from parity_tests.harness.rounding import rounded_layers
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -167,9 +169,17 @@ def run_trial(
                     distances(theirs(given, warm), theirs(wide(given), [wide(w) for w in warm]))
                 )
             else:
-                noise.append(distances(theirs(given, warm), trial.reference))
+                with _otherwise_rounded(reference, near.rng):
+                    noise.append(distances(theirs(given, warm), trial.reference))
     trial.noise = {k: [n[k] for n in noise if k in n] for k in trial.reference}
     trial.margin = _margin(measure(trial, dtype))
+
+
+def _otherwise_rounded(reference: Reference, rng: np.random.Generator) -> Any:
+    """Where several layers follow each other, each is allowed a rounding of its own."""
+    layers = [] if reference.module is None else list(reference.module.modules())
+    several = sum(not list(m.children()) for m in layers) > 1
+    return rounded_layers(rng) if several else contextlib.nullcontext()
 
 
 def _margin(deviations: Sequence[Any]) -> float:

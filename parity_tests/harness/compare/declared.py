@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from parity_tests.harness.bridge import to_numpy
 from parity_tests.harness.case import Case
 from parity_tests.harness.compare.locate import renamed
 from parity_tests.harness.compare.own_code import OwnCode
@@ -34,7 +35,7 @@ def declared(reference: Reference, inputs: int) -> Iterator[Suspect]:
 def _program(case: Any, mistake: Any, reference: Reference, inputs: int) -> OwnCode | None:
     from parity_tests.harness.compare.mapping import connect
 
-    config = reference.config()
+    config = to_numpy(reference.config())
     forward, backward = mistake if isinstance(mistake, tuple) else (mistake, None)
     try:
         if reference.is_module:

@@ -72,13 +72,24 @@ UNSIGNED: dict[str, dict[str, Any]] = {
 """Options of functions that do not tell their signature."""
 
 
+def _each_once(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """The state, with what is used in two places under its first name only."""
+    seen: set[int] = set()
+    found = {}
+    for key, value in module.state_dict(keep_vars=True).items():
+        if id(value) not in seen:
+            found[key] = value.detach()
+        seen.add(id(value))
+    return found
+
+
 class _Built:
     """A module, its state (the very tensors), and what that was at the start."""
 
     def __init__(self, module: torch.nn.Module) -> None:
         self.module = module
         self.parameters = dict(module.named_parameters())
-        self.state = dict(module.state_dict())
+        self.state = _each_once(module)
         self.start = {k: v.clone() for k, v in self.state.items()}
 
 
@@ -110,7 +121,7 @@ class Reference:
             raise Uncomparable(f"torch's {theirs.__name__} does not take that: {error}") from error
         self.parameters = [k for k, _ in self.module.named_parameters()] if self.module else []
         self.state = (
-            {k: np.asarray(v.numpy()) for k, v in self.module.state_dict().items()}
+            {k: np.asarray(v.numpy()) for k, v in _each_once(self.module).items()}
             if self.module
             else {}
         )
@@ -172,6 +183,8 @@ class Reference:
                 continue
             if name in given:
                 found[name] = given[name]
+            elif self.is_class and p.default is not p.empty:
+                found[name] = p.default
             elif self.is_module and hasattr(self.module, name):
                 value = getattr(self.module, name)
                 bias_like = isinstance(value, torch.Tensor) or value is None and name == "bias"

@@ -148,6 +148,8 @@ def _hold(guess: _Guess, trials: Sequence[tuple[Scenario, Trial]]) -> tuple[floa
                 scenario.params[i] if "parameter" in label else np.zeros_like(scenario.params[i])
             )
             mine = trial.user.found[label]
+            if np.array_equal(mine, value, equal_nan=True):
+                continue
             s = Sample(mine, value, trial.allowed.get(label, 0.0))
             units = max(units, s.near(s.reference))
             travelled = float(np.max(np.abs(mine - start), initial=0.0))
