@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from numpy_impl.layers import activation as ours
-from parity_tests.harness import FunctionParity, ModuleParity, Refusal, arrays, grid
+from parity_tests.harness import FunctionParity, Mistake, ModuleParity, Refusal, arrays, grid
 from parity_tests.harness.bridge import to_numpy
 from torch_impl.layers import activation as theirs
 
@@ -44,6 +44,40 @@ class DeadUnitsLearn(ours.ReLU):
         return self.saved_for_backward(dy)[0].copy()
 
 
+class NegativesLetThrough(ours.ReLU):
+    """The gradient stopped where it is negative, not where the input is."""
+
+    def backward(self, dy):
+        return np.maximum(self.saved_for_backward(dy)[0], 0)
+
+
+class HalfAtZero(ours.ReLU):
+    """The slope at 0 the mean of both sides."""
+
+    def forward(self, x):
+        y = super().forward(x)
+        self.kink = x == 0
+        return y
+
+    def backward(self, dy):
+        return super().backward(dy) + 0.5 * self.kink * dy
+
+
+class SlopeForwardOnly(ours.LeakyReLU):
+    """ReLU's gradient behind a leaky forward."""
+
+    def backward(self, dy):
+        dy, x = self.saved_for_backward(dy)
+        return np.where(x > 0, dy, 0.0)
+
+
+class SlopeSubtracted(ours.LeakyReLU):
+    """The slope with its sign turned, as if the leak were |x|'s."""
+
+    def __init__(self, negative_slope=0.01):
+        super().__init__(-negative_slope)
+
+
 class KerasSlope(ours.LeakyReLU):
     """Keras's default slope, 0.3."""
 
@@ -67,6 +101,22 @@ class SlopeOfInput(ours.Sigmoid):
         with np.errstate(divide="ignore"):
             x = np.log(y) - np.log1p(-y)
         return dy * x * (1 - x)
+
+
+class SigmoidTwice(ours.Sigmoid):
+    """s(1 - s) with s the sigmoid of the output: the sigmoid taken once more."""
+
+    def backward(self, dy):
+        dy, y = self.saved_for_backward(dy)
+        again = ours.sigmoid(y)
+        return dy * again * (1 - again)
+
+
+class HardSigmoid(ours.Sigmoid):
+    """The piecewise linear stand-in, x / 6 + 1 / 2 between 0 and 1."""
+
+    def forward(self, x):
+        return np.clip(super().forward(x) * 0 + x / 6 + 0.5, 0, 1)
 
 
 class OverflowingSigmoid(ours.Sigmoid):
@@ -93,6 +143,77 @@ class SlopeWithoutSquare(ours.Tanh):
         return dy * (1 - y)
 
 
+class SlopeOfTheInput(ours.Tanh):
+    """1 - x^2, fed the input where the output belongs."""
+
+    def forward(self, x):
+        self.input = x
+        return super().forward(x)
+
+    def backward(self, dy):
+        dy, _ = self.saved_for_backward(dy)
+        return dy * (1 - self.input**2)
+
+
+class ByExponentials(ours.Tanh):
+    """(exp(2x) - 1) / (exp(2x) + 1), which is inf / inf for a large input."""
+
+    @np.errstate(all="ignore")
+    def forward(self, x):
+        super().forward(x)
+        return (np.exp(2 * x) - 1) / (np.exp(2 * x) + 1)
+
+
+class SigmoidForTanh(ours.Tanh):
+    """2 s(x) - 1, which is tanh(x / 2)."""
+
+    def forward(self, x):
+        return super().forward(x / 2)
+
+    def backward(self, dy):
+        return super().backward(dy) / 2
+
+
+class WhereReLU(ours.ReLU):
+    """Chosen element by element."""
+
+    def forward(self, x):
+        super().forward(x)
+        return np.where(x > 0, x, np.zeros((), x.dtype))
+
+    def backward(self, dy):
+        dy, y = self.saved_for_backward(dy)
+        return np.where(y > 0, dy, np.zeros((), dy.dtype))
+
+
+class WhereLeakyReLU(ours.LeakyReLU):
+    """Chosen element by element."""
+
+    def forward(self, x):
+        super().forward(x)
+        return np.where(x > 0, x, x * self.negative_slope)
+
+
+class HalvedSigmoid(ours.Sigmoid):
+    """By tanh of half the input."""
+
+    def forward(self, x):
+        y = super().forward(x)
+        return np.where(np.abs(x) < 1, (1 + np.tanh(x / 2)) / 2, y)
+
+
+class TanhOfSigmoid(ours.Tanh):
+    """By the exponential of -2|x|, which never overflows; sinh / cosh near 0."""
+
+    def forward(self, x):
+        super().forward(x)
+        e = np.exp(-2 * np.abs(x))
+        small = np.clip(x, -1, 1)
+        return np.where(
+            np.abs(x) < 1, np.sinh(small) / np.cosh(small), np.sign(x) * (1 - e) / (1 + e)
+        )
+
+
 class TestReLU(ModuleParity):
     numpy, torch = ours.ReLU, theirs.ReLU
     inputs = SHAPES
@@ -101,7 +222,31 @@ class TestReLU(ModuleParity):
         Refusal({}, (np.array([True]),), "bool"),
         Refusal({}, (np.ones(2, complex),)),
     ]
-    mistakes = {"slope 1 at 0": SlopeOneAtZero, "dead units get a gradient": DeadUnitsLearn}
+    mistakes = {
+        "slope 1 at 0": Mistake(
+            SlopeOneAtZero,
+            "Written as `dy * (x >= 0)`, a convention that other frameworks have taken, too.",
+            "Gradients differ only where an input is exactly 0: dead units and zero-padded "
+            "features learn where torch's do not.",
+        ),
+        "slope 1/2 at 0": Mistake(
+            HalfAtZero,
+            "The symmetric subgradient, which JAX gives to max(x, 0) where both are equal.",
+            "Half a gradient comes through where an input is exactly 0.",
+        ),
+        "dead units get a gradient": Mistake(
+            DeadUnitsLearn,
+            "A classic slip of hand-written backward passes: the mask is forgotten.",
+            "The gradient is that of a linear layer, and training descends another function.",
+        ),
+        "gradient masked by its own sign": Mistake(
+            NegativesLetThrough,
+            "A classic slip: relu applied to the gradient (guided backpropagation without the "
+            "mask).",
+            "Negative gradients vanish, so weights can only ever be pushed one way.",
+        ),
+    }
+    rewrites = {"np.where": WhereReLU}
 
 
 class TestLeakyReLU(ModuleParity):
@@ -113,23 +258,91 @@ class TestLeakyReLU(ModuleParity):
         Refusal({"negative_slope": np.inf}, says="finite", torch=False),  # torch gives NaN
         Refusal({}, (np.ones(3, np.int64),), "int64"),
     ]
-    mistakes = {"slope 0.3": KerasSlope, "slope 1 at 0": SlopeOneAtKink}
+    mistakes = {
+        "slope 0.3": Mistake(
+            KerasSlope,
+            "Keras has 0.3 for a default where torch has 0.01.",
+            "Negative inputs come out thirty times as large.",
+        ),
+        "slope 1 at 0": Mistake(
+            SlopeOneAtKink,
+            "Written as `np.where(x >= 0, ...)`; torch takes the negative side at 0.",
+            "The gradient of an input of exactly 0 is 1 / negative_slope times torch's.",
+        ),
+        "slope in forward only": Mistake(
+            SlopeForwardOnly,
+            "A classic slip: the backward of ReLU is kept when the forward becomes leaky.",
+            "Units with negative inputs stay dead, which the leak was to prevent.",
+        ),
+        "slope with its sign turned": Mistake(
+            SlopeSubtracted,
+            "A classic slip: `-negative_slope * x` for the negative part.",
+            "Negative inputs come out positive, and their gradient points the wrong way.",
+        ),
+    }
+    rewrites = {"np.where": WhereLeakyReLU}
 
 
 class TestSigmoid(Saturating, ModuleParity):
     numpy, torch = ours.Sigmoid, theirs.Sigmoid
     inputs = SHAPES
     mistakes = {
-        "derivative of the wrong variable": SlopeOfInput,
-        "exp overflows": OverflowingSigmoid,
-        "input clipped": ClippedSigmoid,
+        "derivative of the wrong variable": Mistake(
+            SlopeOfInput,
+            "A classic slip of tutorials: `sigmoid_derivative(x) = x * (1 - x)` is right for the "
+            "output and is called with the input.",
+            "Gradients grow without bound and change their sign beyond x = 1.",
+        ),
+        "derivative with the sigmoid taken twice": Mistake(
+            SigmoidTwice,
+            "A classic slip: a derivative that applies sigmoid itself is handed the output.",
+            "The gradient hardly depends on the input: between 0.197 and 0.25 everywhere.",
+        ),
+        "exp overflows": Mistake(
+            OverflowingSigmoid,
+            "Written as `exp(x) / (1 + exp(x))`.",
+            "NaN from inputs of about 710 on, 89 in float32, and from there in every weight.",
+        ),
+        "input clipped": Mistake(
+            ClippedSigmoid,
+            "A common cure for overflow warnings: `np.clip(x, -10, 10)` before exp.",
+            "Outputs end at 4.5e-5, so a loss of the wrong certainty cannot be seen.",
+        ),
+        "hard sigmoid": Mistake(
+            HardSigmoid,
+            "A cheap form of the sigmoid that goes by its name in some code.",
+            "Off by up to 0.08 in the middle, and flat from |x| = 3 on.",
+        ),
     }
+    rewrites = {"by halves": HalvedSigmoid}
 
 
 class TestTanh(Saturating, ModuleParity):
     numpy, torch = ours.Tanh, theirs.Tanh
     inputs = SHAPES
-    mistakes = {"1 - y for 1 - y^2": SlopeWithoutSquare}
+    mistakes = {
+        "1 - y for 1 - y^2": Mistake(
+            SlopeWithoutSquare,
+            "A classic slip: the square is forgotten.",
+            "The gradient of negative outputs is up to twice, of positive ones less than it is.",
+        ),
+        "derivative of the wrong variable": Mistake(
+            SlopeOfTheInput,
+            "A classic slip: `1 - x**2` is called with the input, as the sigmoid's is.",
+            "Gradients change their sign beyond |x| = 1 and grow with the square.",
+        ),
+        "exp overflows": Mistake(
+            ByExponentials,
+            "Written by its definition, from exp(2x).",
+            "NaN from inputs of about 355 on, 44 in float32.",
+        ),
+        "of half the input": Mistake(
+            SigmoidForTanh,
+            "A classic slip: `2 * sigmoid(x) - 1` is taken for tanh, and is tanh(x / 2).",
+            "The slope at 0 is 1/2: signals shrink by half in every layer.",
+        ),
+    }
+    rewrites = {"from the sigmoid": TanhOfSigmoid}
 
 
 class TestReluFunction(FunctionParity):

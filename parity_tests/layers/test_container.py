@@ -8,7 +8,7 @@ import torch
 
 from numpy_impl import nn
 from numpy_impl.layers import container as ours
-from parity_tests.harness import ModuleParity, Refusal, arrays
+from parity_tests.harness import Mistake, ModuleParity, Refusal, arrays
 from torch_impl.layers import container as theirs
 
 
@@ -37,12 +37,39 @@ class FirstLayerForgotten(ours.Sequential):
         return dy
 
 
+class InnerForgotten(ours.Sequential):
+    """Backward past what has no parameters, inside as well."""
+
+    def backward(self, dy):
+        for layer in reversed(list(self)):
+            inner = list(layer) if isinstance(layer, ours.Sequential) else [layer]
+            for one in reversed(inner):
+                dy = dy if isinstance(one, nn.Tanh) else one.backward(dy)
+        return dy
+
+
 class TestSequential(ModuleParity):
     numpy, torch = ours.Sequential, theirs.Sequential
     configs = [{"twice": False}, {"twice": True}]
     inputs = [*arrays("3"), *arrays("N 3", N=[0, 5])]
     refusals = [Refusal(inputs=(np.zeros((2, 4)),), says=r"\(\*, 3\), got \(2, 4\)")]
-    mistakes = {"forward order": ForwardOrder, "first layer forgotten": FirstLayerForgotten}
+    mistakes = {
+        "forward order": Mistake(
+            ForwardOrder,
+            "A classic slip: `for layer in layers` in backward, without reversed().",
+            "Raises where shapes differ; where all are square the gradients are another's.",
+        ),
+        "first layer forgotten": Mistake(
+            FirstLayerForgotten,
+            "A classic slip: a range that stops at 1 and not at 0.",
+            "The first layer never learns, and the input's gradient is its output's.",
+        ),
+        "last activation forgotten": Mistake(
+            InnerForgotten,
+            "A classic slip: backward asks only the layers that have parameters.",
+            "Gradients are those of a network without its non-linearities.",
+        ),
+    }
 
     def build(self, config, dtype):
         return type(self).numpy(*stack(nn, **config)).to(dtype)

@@ -1,11 +1,12 @@
 """Linear, Flatten, Identity, and the linear classifier made of them."""
 
 import warnings
+from typing import Any
 
 import numpy as np
 
 from numpy_impl.layers import linear as ours
-from parity_tests.harness import ModuleParity, Refusal, arrays, grid
+from parity_tests.harness import Mistake, ModuleParity, Refusal, arrays, grid
 from torch_impl.layers import linear as theirs
 
 
@@ -30,9 +31,105 @@ class NoBias(ours.Linear):
         return y if self.bias is None else y - self.bias.data
 
 
+class InOut(ours.Linear):
+    """x @ weight, which fits where the weight is square."""
+
+    def forward(self, x):
+        y = super().forward(x)
+        square = self.in_features == self.out_features
+        return y + x @ (self.weight.data - self.weight.data.T) if square else y
+
+
+class GradientInOut(ours.Linear):
+    """dx = dy @ weight.T, which fits where the weight is square."""
+
+    def backward(self, dy):
+        dx = super().backward(dy)
+        return dy @ self.weight.data.T if self.in_features == self.out_features else dx
+
+
+class Changing(ours.Linear):
+    """A backward that changes the weight's gradient; `change` says how."""
+
+    change: Any = None
+
+    def backward(self, dy):
+        rows = max(len(dy.reshape(-1, self.out_features)), 1)
+        weight = self.weight
+        before = np.zeros_like(weight.data) if weight.grad is None else weight.grad
+        dx = super().backward(dy)
+        weight.grad = type(self).change(before, weight.grad - before, rows)
+        return dx
+
+
+class Overwritten(Changing):
+    """The gradient set, not added to: what an earlier use left is lost."""
+
+    def forward(self, x):
+        y = super().forward(x)
+        self.weight.grad = np.ones_like(self.weight.data)
+        return y
+
+    change = staticmethod(lambda before, grad, rows: grad + 0 * before)
+
+
+class MeanWeightGradient(Changing):
+    """The weight's gradient averaged over the batch."""
+
+    change = staticmethod(lambda before, grad, rows: before + grad / rows)
+
+
+class TransposedGradient(Changing):
+    """The weight's gradient in the layout (in, out), which fits where it is square."""
+
+    change = staticmethod(
+        lambda before, grad, rows: before + (grad.T if len(grad) == len(grad.T) else grad)
+    )
+
+
+class LastAxisOnly(ours.Linear):
+    """The bias gradient summed over the batch, and not over time."""
+
+    def backward(self, dy):
+        dx = super().backward(dy)
+        if dy.ndim > 2 and self.bias is not None:
+            self.bias.grad = dy.sum(axis=0)[0]
+        return dx
+
+
+class ByEinsum(ours.Linear):
+    """Every product an einsum."""
+
+    def forward(self, x):
+        super().forward(x)
+        y = np.einsum("...i,oi->...o", x, self.weight.data)
+        return y if self.bias is None else y + self.bias.data
+
+
+class RowByRow(ours.Linear):
+    """The weight's gradient as a sum of outer products, last row first."""
+
+    def forward(self, x):
+        self.rows = x.reshape(-1, self.in_features)
+        return super().forward(x)
+
+    def backward(self, dy):
+        weight = self.weight
+        before = 0.0 if weight.grad is None else weight.grad.copy()
+        dx = super().backward(dy)
+        grad = np.zeros_like(weight.data)
+        for row, up in zip(self.rows[::-1], dy.reshape(-1, self.out_features)[::-1]):
+            grad += np.outer(up, row)
+        weight.grad = before + grad
+        return dx
+
+
 class TestLinear(ModuleParity):
     numpy, torch = ours.Linear, theirs.Linear
-    configs = grid(in_features=[1, 5], out_features=[1, 3], bias=[False, True])
+    configs = [
+        *grid(in_features=[4], out_features=[4], bias=[False, True]),
+        *grid(in_features=[1, 5], out_features=[1, 3], bias=[False, True]),
+    ]
     inputs = [
         *arrays("in_features"),
         *arrays("N in_features", N=[0, 1]),
@@ -46,7 +143,44 @@ class TestLinear(ModuleParity):
         ),
         Refusal({"in_features": 5, "out_features": 2}, (np.array(1.0),), r"got \(\)"),
     ]
-    mistakes = {"bias gradient averaged": MeanBiasGradient, "bias left out": NoBias}
+    mistakes = {
+        "bias gradient averaged": Mistake(
+            MeanBiasGradient,
+            "A classic slip: `db = dy.mean(axis=0)`, though the loss has divided by N already.",
+            "Biases learn N times more slowly than they should.",
+        ),
+        "weight gradient averaged": Mistake(
+            MeanWeightGradient,
+            "A classic slip: `dW = dy.T @ x / N`, though the loss has divided by N already.",
+            "Weights learn N times more slowly, and the more so the larger the batch.",
+        ),
+        "bias left out": Mistake(
+            NoBias,
+            "A classic slip: the parameter is made and never added.",
+            "Every output is shifted by the bias; training hides it where a norm follows.",
+        ),
+        "weight kept as (in, out)": Mistake(
+            InOut,
+            "Keras and most NumPy tutorials keep (in, out); torch keeps (out, in).",
+            "No error where the layer is square: outputs are those of the transposed weight.",
+        ),
+        "dx without the transpose": Mistake(
+            GradientInOut,
+            "A classic slip: `dx = dy @ W` in one layout, `dy @ W.T` in the other.",
+            "No error where the layer is square: everything below learns from noise.",
+        ),
+        "weight gradient transposed": Mistake(
+            TransposedGradient,
+            "A classic slip: `x.T @ dy` for a weight that is kept as (out, in).",
+            "No error where the layer is square: each weight gets another's gradient.",
+        ),
+        "gradient overwritten": Mistake(
+            Overwritten,
+            "NumPy layers with `self.dW = ...`, joelnet's among them; torch adds.",
+            "A layer used twice, and gradients of several batches, keep only the last.",
+        ),
+    }
+    rewrites = {"einsum": ByEinsum, "row by row": RowByRow}
 
 
 class TestLinearOfNothing(ModuleParity):

@@ -7,7 +7,7 @@ import torch
 import numpy_impl
 from numpy_impl.layers import softmax as ours
 from numpy_impl.layers.linear import linear_classifier
-from parity_tests.harness import FunctionParity, ModuleParity, Refusal, arrays, grid
+from parity_tests.harness import FunctionParity, Mistake, ModuleParity, Refusal, arrays, grid
 from parity_tests.harness.bridge import to_numpy, to_torch
 from torch_impl.layers import softmax as theirs
 from torch_impl.layers.linear import linear_classifier as torch_classifier
@@ -93,22 +93,117 @@ class LogOfSoftmax(ours.LogSoftmax):
         return np.log(ours.softmax(x, self.dim))
 
 
+class ShiftedByOne(ours.Softmax):
+    """Less the maximum of the whole batch."""
+
+    @np.errstate(all="ignore")
+    def forward(self, x):
+        super().forward(x)
+        e = np.exp(x - x.max(initial=-np.inf))
+        return e / total(e, self.dim)
+
+
+class OtherAxis(ours.Softmax):
+    """Along the axis before."""
+
+    def forward(self, x):
+        self.dim = (self.dim % x.ndim + 1) % x.ndim
+        return super().forward(x)
+
+
+class LogOfFloored(ours.LogSoftmax):
+    """log(p + 1e-9)."""
+
+    def forward(self, x):
+        return np.log(np.exp(super().forward(x)) + 1e-9)
+
+
+class BySumOfLogs(ours.Softmax):
+    """exp of the scores less their log-sum-exp, added up two by two."""
+
+    def forward(self, x):
+        y = super().forward(x)
+        return np.exp(ours.log_softmax(x, self.dim)) if np.abs(x).max(initial=0) < 10 else y
+
+
+def by_jacobian(dy, y, axis):
+    """diag(y) - y y^T, made whole and applied with einsum."""
+    y, dy = np.moveaxis(y, axis, -1), np.moveaxis(dy, axis, -1)
+    jacobian = (
+        np.einsum("...i,ij->...ij", y, np.eye(y.shape[-1])) - y[..., :, None] * y[..., None, :]
+    )
+    return np.moveaxis(np.einsum("...ij,...j->...i", jacobian, dy), -1, axis)
+
+
+class ByLogAddExp(ours.LogSoftmax):
+    """The log-sum-exp added up two by two."""
+
+    def forward(self, x):
+        super().forward(x)
+        sums = np.logaddexp.reduce(x, axis=self.dim, keepdims=True) if x.shape[self.dim] else x
+        return x - sums
+
+
 class TestSoftmax(Unsure, ModuleParity):
     numpy, torch = ours.Softmax, theirs.Softmax
     configs = grid(dim=[0, -1, 1])
     inputs = SHAPES
     refusals = REFUSALS
     mistakes = {
-        "backward y * dy": backward(lambda dy, y, axis: y * dy),
-        "backward y * (1 - y) * dy": backward(lambda dy, y, axis: y * (1 - y) * dy),
-        "backward y - dy": backward(lambda dy, y, axis: y - dy),
-        "backward less the mean of dy": backward(
-            lambda dy, y, axis: y * (dy - total(dy, axis) / max(dy.shape[axis], 1))
+        "backward y * dy": Mistake(
+            backward(lambda dy, y, axis: y * dy),
+            "A classic slip: y * sum(y * dy) is dropped; a cotangent of ones does not show it "
+            "in tests that only look at the sum.",
+            "Gradients no longer sum to 0, so all scores drift together.",
         ),
-        "backward sums over everything": backward(lambda dy, y, axis: y * (dy - (y * dy).sum())),
-        "no shift": Unshifted,
-        "sum over everything": SumOverEverything,
+        "backward y * (1 - y) * dy": Mistake(
+            backward(lambda dy, y, axis: y * (1 - y) * dy),
+            "A classic slip of tutorials: the diagonal of the Jacobian, which is the sigmoid's "
+            "derivative.",
+            "How a class competes with the others is lost; it is right for one score alone.",
+        ),
+        "backward y - dy": Mistake(
+            backward(lambda dy, y, axis: y - dy),
+            "A classic slip: p - y, the gradient of cross-entropy, is taken for softmax's own.",
+            "The gradient does not vanish where none comes in.",
+        ),
+        "backward less the mean of dy": Mistake(
+            backward(lambda dy, y, axis: y * (dy - total(dy, axis) / max(dy.shape[axis], 1))),
+            "A classic slip: the mean of dy for its mean under y.",
+            "Right for equal probabilities only; wrong as soon as the network is sure.",
+        ),
+        "backward sums over everything": Mistake(
+            backward(lambda dy, y, axis: y * (dy - (y * dy).sum())),
+            "Written with `np.sum` without an axis, right for a single sample.",
+            "Samples of a batch push each other's scores.",
+        ),
+        "backward with the sign turned": Mistake(
+            backward(lambda dy, y, axis: y * (total(y * dy, axis) - dy)),
+            "A classic slip: the two terms the wrong way round.",
+            "Training climbs the loss.",
+        ),
+        "no shift": Mistake(
+            Unshifted,
+            "Written as `exp(x) / sum(exp(x))`.",
+            "NaN for a score above 710, 89 in float32, and 0 / 0 where all are below -745.",
+        ),
+        "shifted by one maximum": Mistake(
+            ShiftedByOne,
+            "Written with `x.max()` without an axis, right for a single sample.",
+            "Samples far below the largest score of the batch underflow to 0 / 0.",
+        ),
+        "sum over everything": Mistake(
+            SumOverEverything,
+            "Written with `np.sum` without an axis, right for a single sample.",
+            "Probabilities sum to 1 over the batch: each is N times too small.",
+        ),
+        "the other axis": Mistake(
+            OtherAxis,
+            "A classic slip: axis 0, the batch, for axis 1, the classes.",
+            "Samples compete instead of classes; a batch of one gives ones.",
+        ),
     }
+    rewrites = {"log-sum-exp": BySumOfLogs, "by the Jacobian": backward(by_jacobian)}
 
 
 class TestLogSoftmax(Unsure, ModuleParity):
@@ -117,11 +212,33 @@ class TestLogSoftmax(Unsure, ModuleParity):
     inputs = SHAPES
     refusals = REFUSALS
     mistakes = {
-        "log of softmax": LogOfSoftmax,
-        "backward (1 - p) * dy": log_backward(lambda dy, y, axis: dy * (1 - np.exp(y))),
-        "backward dy - p": log_backward(lambda dy, y, axis: dy - np.exp(y)),
-        "backward y for p": log_backward(lambda dy, y, axis: dy - y * total(dy, axis)),
+        "log of softmax": Mistake(
+            LogOfSoftmax,
+            "Written as `np.log(softmax(x))`.",
+            "-inf where a probability underflows, then NaN in the gradient.",
+        ),
+        "logarithm of a floor": Mistake(
+            LogOfFloored,
+            "A common cure for log(0): `np.log(softmax(x) + 1e-9)`.",
+            "No score is below -20.7, and small probabilities are off by as much as they are.",
+        ),
+        "backward (1 - p) * dy": Mistake(
+            log_backward(lambda dy, y, axis: dy * (1 - np.exp(y))),
+            "A classic slip: the diagonal of the Jacobian.",
+            "Right where only one class gets a gradient, and there for that class only.",
+        ),
+        "backward dy - p": Mistake(
+            log_backward(lambda dy, y, axis: dy - np.exp(y)),
+            "A classic slip: the sum of dy is taken for 1, as it is behind a summed loss.",
+            "Wrong as soon as the loss is a mean, or weighted.",
+        ),
+        "backward y for p": Mistake(
+            log_backward(lambda dy, y, axis: dy - y * total(dy, axis)),
+            "A classic slip: the saved output is a logarithm and is used as a probability.",
+            "Gradients grow with how sure the network is against a class.",
+        ),
     }
+    rewrites = {"np.logaddexp": ByLogAddExp}
 
 
 class TestSoftmaxFunction(Unsure, FunctionParity):

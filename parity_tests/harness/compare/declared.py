@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from numpy_impl.layers.container import Sequential
 from parity_tests.harness.bridge import to_numpy
 from parity_tests.harness.case import Case
 from parity_tests.harness.compare.locate import renamed
@@ -23,22 +24,25 @@ from parity_tests.harness.mistake import Mistake
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-def declared(reference: Reference, inputs: int) -> Iterator[Suspect]:
+def declared(reference: Reference, code: OwnCode) -> Iterator[Suspect]:
     """The mistakes that the suite names for this technique, run with the case's options."""
     for case in cases_for(reference.target):
         for name, mistake in case.mistakes.items():
-            program = _program(case, mistake.stand_in, reference, inputs)
+            program = _program(case, mistake.stand_in, reference, code)
             if program is not None:
                 yield stand_in(name, mistake, program)
 
 
-def _program(case: Any, mistake: Any, reference: Reference, inputs: int) -> OwnCode | None:
+def _program(case: Any, mistake: Any, reference: Reference, code: OwnCode) -> OwnCode | None:
     from parity_tests.harness.compare.mapping import connect
 
+    inputs = code.inputs
     config = to_numpy(reference.config())
     forward, backward = mistake if isinstance(mistake, tuple) else (mistake, None)
     try:
-        if reference.is_module:
+        if isinstance(code.mine, Sequential) and not reference.is_class:
+            program = OwnCode(forward(*code.fresh()), inputs=inputs)  # of the very layers
+        elif reference.is_module:
             takes = inspect.signature(forward).parameters
             if any(p.kind is p.VAR_KEYWORD for p in takes.values()):
                 takes = inspect.signature(case.numpy).parameters

@@ -83,7 +83,7 @@ def declared_only(
     code: OwnCode, reference: Reference, trials: Sequence[Trial]
 ) -> tuple[Suspect, dict[str, float]] | None:
     """A known mistake of the whole model that explains all that failed in it, taps apart."""
-    pool = list(declared(reference, code.inputs))
+    pool = list(declared(reference, code))
     plain = [t for t in trials if (t.plain or t.warm) and t.user.found]
     failing = sorted({k for t in plain for k in t.failed if not k.startswith("tap")}, key=order)
     if not pool or not failing:
@@ -115,7 +115,7 @@ def _diagnose(
     own_causes = len(result.causes)
 
     pool = [
-        *declared(reference, code.inputs),
+        *declared(reference, code),
         *_extra(code, reference, extra or {}),
         *suspicion.generic(reference, decisive[0]),
     ]
