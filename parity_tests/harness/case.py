@@ -119,14 +119,9 @@ class Case:
         """Where stand-ins are tried: what the checks compare, in float64. Here, nowhere."""
         return iter(())
 
-    def beside_torch(
-        self, settings: Settings, config: dict[str, Any], stand_in: Any
-    ) -> dict[str, Any] | None:
-        """What `compare` is called with to hold a stand-in beside torch; None where it cannot be.
-
-        Only for cases with `configs`.
-        """
-        return None
+    def beside_torch(self, settings: Settings, stand_in: Any) -> Iterator[dict[str, Any]]:
+        """What `compare` is called with to hold a stand-in beside torch, in one call or another."""
+        return iter(())
 
     def trials(self, settings: Settings) -> Iterator[Check]:
         """The checks of the suite itself: rewrites pass, mistakes are caught and told apart."""

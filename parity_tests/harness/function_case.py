@@ -8,6 +8,7 @@ class TestSoftmax(FunctionParity):
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar
@@ -154,18 +155,18 @@ class FunctionParity(Case):
         pair = stand_in if isinstance(stand_in, tuple) else (stand_in, type(self).backward)
         return dict(zip(("numpy", "backward"), map(_static, pair)))
 
-    def beside_torch(self, settings: Settings, config: Config, stand_in: Any) -> Config | None:
-        """The function with one configuration, its backward, and plain inputs."""
-        rng, shape = self.rng(settings, "beside torch"), list(self.inputs)[-1].of(config)
-        inputs = self.make_inputs(rng, shape, self._plain(), config)
-        other = type(self.standing_in(stand_in))
-        return {
-            "mine": other.numpy,
-            "theirs": type(self).torch,
-            "kwargs": config,
-            "inputs": list(map(np.asarray, inputs)),
-            "backward": other.backward,
-        }
+    def beside_torch(self, settings: Settings, stand_in: Any) -> Iterator[Config]:
+        """The function with every configuration, the last ones first, and plain inputs."""
+        rng, other = self.rng(settings, "beside torch"), type(self.standing_in(stand_in))
+        for shape, config in itertools.product(reversed(self.inputs), reversed(self.configs)):
+            inputs = self.make_inputs(rng, shape.of(config), self._plain(), config)
+            yield {
+                "mine": other.numpy,
+                "theirs": type(self).torch,
+                "kwargs": config,
+                "inputs": list(map(np.asarray, inputs)),
+                "backward": other.backward,
+            }
 
     def _places(self, settings: Settings, name: str, config: Config) -> Iterator[Compared]:
         rng = self.rng(settings, name)

@@ -8,6 +8,7 @@ class TestBatchNorm1d(ModuleParity):
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar
@@ -93,18 +94,19 @@ class ModuleParity(Case):
         """The torch module."""
         return type(self).torch(**to_torch(self.arguments(config))).to(dtype)
 
-    def beside_torch(self, settings: Settings, config: Config, stand_in: Any) -> Config | None:
-        """A module of one configuration, and plain inputs."""
-        rng, shape = self.rng(settings, "beside torch"), list(self.inputs)[-1].of(config)
-        inputs = self.make_inputs(rng, shape, self.plain(), config)
-        return {
-            "mine": self.standing_in(stand_in).build(config, "float64"),
-            "theirs": type(self).torch,
-            "kwargs": self.arguments(config),
-            "numpy_kwargs": {},
-            "inputs": list(map(np.asarray, inputs)),
-            "modes": self.modes if len(self.modes) == 1 else None,
-        }
+    def beside_torch(self, settings: Settings, stand_in: Any) -> Iterator[Config]:
+        """A module of every configuration, the last ones first, with plain inputs."""
+        rng, other = self.rng(settings, "beside torch"), self.standing_in(stand_in)
+        for shape, config in itertools.product(reversed(self.inputs), reversed(self.configs)):
+            inputs = self.make_inputs(rng, shape.of(config), self.plain(), config)
+            yield {
+                "mine": other.build(config, "float64"),
+                "theirs": type(self).torch,
+                "kwargs": self.arguments(config),
+                "numpy_kwargs": {},
+                "inputs": list(map(np.asarray, inputs)),
+                "modes": self.modes if len(self.modes) == 1 else None,
+            }
 
     # ---- the checks -------------------------------------------------------------------------
 

@@ -32,7 +32,7 @@ class Naming:
 
 
 def naming(case: Case, settings: Settings, mistake: str) -> Naming | None:
-    """What `compare` says of a mistake, in the first configuration that shows it.
+    """What `compare` says of a mistake, in the first call that shows it.
 
     None where `compare` takes nothing of the kind.
     """
@@ -40,16 +40,13 @@ def naming(case: Case, settings: Settings, mistake: str) -> Naming | None:
 
     stand_in = case.mistakes[mistake].stand_in
     result: Comparison | None = None
-    for config in reversed(list(getattr(case, "configs", ()))):
-        try:
-            call = case.beside_torch(settings, config, stand_in)
-            if call is None:
-                return None
+    try:
+        for call in case.beside_torch(settings, stand_in):
             result = compare(**call)
-        except Exception as error:
-            return Naming(mistake, "raised", f"{type(error).__name__}: {error}")
-        if not result:
-            return judged(result, mistake, case.mistakes)
+            if not result:
+                return judged(result, mistake, case.mistakes)
+    except Exception as error:
+        return Naming(mistake, "raised", f"{type(error).__name__}: {error}")
     return None if result is None else Naming(mistake, "not seen")
 
 

@@ -144,9 +144,10 @@ class OptimizerParity(Case):
         for config in self.configs:
             yield _Trial(self, self._given(self.rng(settings, "trial"), TRIAL), config)
 
-    def beside_torch(self, settings: Settings, config: Config, stand_in: Any) -> Config | None:
-        """The class with one configuration."""
-        return {"mine": stand_in, "theirs": type(self).torch, "kwargs": config}
+    def beside_torch(self, settings: Settings, stand_in: Any) -> Iterator[Config]:
+        """The class with every configuration, the last ones first."""
+        for config in reversed(self.configs):
+            yield {"mine": stand_in, "theirs": type(self).torch, "kwargs": config}
 
     # ---- one run ----------------------------------------------------------------------------
 

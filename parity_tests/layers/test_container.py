@@ -77,9 +77,11 @@ class TestSequential(ModuleParity):
     def build_torch(self, config, dtype):
         return type(self).torch(*stack(torch.nn, **config)).to(dtype)
 
-    def beside_torch(self, settings, config, stand_in):
-        mine = self.standing_in(stand_in).build(config, "float64")
-        return {"mine": mine, "theirs": self.build_torch(config, torch.float64), "inputs": ["5x3"]}
+    def beside_torch(self, settings, stand_in):
+        for config in self.configs:
+            mine = self.standing_in(stand_in).build(config, "float64")
+            theirs = self.build_torch(config, torch.float64)
+            yield {"mine": mine, "theirs": theirs, "inputs": ["5x3"]}
 
 
 class Sum(nn.Module):

@@ -6,7 +6,7 @@ import torch
 
 from numpy_impl.layers.activation import sigmoid
 from numpy_impl.losses import binary_cross_entropy as ours
-from parity_tests.harness import FunctionParity, ModuleParity, Refusal, arrays
+from parity_tests.harness import FunctionParity, Mistake, ModuleParity, Refusal, arrays
 from parity_tests.harness.bridge import to_numpy, to_torch
 from parity_tests.harness.inputs import Config
 from torch_impl.losses import binary_cross_entropy as theirs
@@ -149,6 +149,100 @@ class WeightOnEverything(ours.BCEWithLogitsLoss):
         )
 
 
+class EpsilonInLog(ours.BCELoss):
+    """log(p + 1e-8)."""
+
+    @np.errstate(all="ignore")
+    def forward(self, input, target):
+        super().forward(input, target)
+        a, b = np.log(input + 1e-8), np.log(1 - input + 1e-8)
+        losses = -(target * a + (1 - target) * b)
+        return ours.reduce(losses, self.reduction, losses.size)
+
+
+class OnesOnly(ours.BCELoss):
+    """-y log(p)."""
+
+    @np.errstate(all="ignore")
+    def forward(self, input, target):
+        super().forward(input, target)
+        losses = -target * np.maximum(np.log(input), -100)
+        return ours.reduce(losses, self.reduction, losses.size)
+
+    def backward(self, dloss=1.0):
+        dloss, p, y, weight = self.saved_for_backward(dloss)
+        share = ours.spread(dloss, p.shape, p.dtype, self.reduction, max(p.size, 1))
+        return -y / np.maximum(p, 1e-12) * share
+
+
+class Bits(ours.BCELoss):
+    """Logarithms to base 2."""
+
+    def forward(self, input, target):
+        return super().forward(input, target) / np.log(2)
+
+    def backward(self, dloss=1.0):
+        return super().backward(dloss) / np.log(2)
+
+
+class ChosenLogs(ours.BCELoss):
+    """Both logarithms held at -100 by choice, not by maximum."""
+
+    @np.errstate(all="ignore")
+    def forward(self, input, target):
+        super().forward(input, target)
+        a, b = np.log(input), np.log1p(-input)
+        a, b = np.where(a > -100, a, -100.0), np.where(b > -100, b, -100.0)
+        losses = -(target * a + b - target * b)
+        return ours.reduce(losses, self.reduction, losses.size)
+
+
+class SigmoidTwice(ours.BCEWithLogitsLoss):
+    """Probabilities in the place of logits."""
+
+    def forward(self, input, target):
+        self.p = sigmoid(input)
+        return super().forward(self.p, target)
+
+    def backward(self, dloss=1.0):
+        return super().backward(dloss) * self.p * (1 - self.p)
+
+
+class OverSamples(ours.BCEWithLogitsLoss):
+    """The sum over outputs."""
+
+    def forward(self, input, target):
+        self.outputs = np.prod(input.shape[1:]) if self.reduction == "mean" else 1
+        return np.asarray(super().forward(input, target) * self.outputs)
+
+    def backward(self, dloss=1.0):
+        return super().backward(dloss) * self.outputs
+
+
+class UnweightedGradient(ours.BCEWithLogitsLoss):
+    """sigmoid(x) - y beside a weighted loss."""
+
+    def backward(self, dloss=1.0):
+        kept, self.pos_weight = self.pos_weight, None
+        entry = self._saved[-1]
+        values = tuple(None if v is kept else v for v in entry.values)
+        self._saved[-1] = entry._replace(values=values)
+        dx = super().backward(dloss)
+        self.pos_weight = kept
+        return dx
+
+
+class ByLogAddExp(ours.BCEWithLogitsLoss):
+    """log(1 + exp(x)) - x y."""
+
+    def forward(self, input, target):
+        loss = super().forward(input, target)
+        if self.weight is not None or np.abs(input).max(initial=0) > 20:
+            return loss
+        losses = np.logaddexp(0, input) - input * target
+        return ours.reduce(losses, self.reduction, losses.size)
+
+
 class TestBCELoss(Chances, ModuleParity):
     numpy, torch = ours.BCELoss, theirs.BCELoss
     configs, inputs, modes = CONFIGS, SHAPES, ("train",)
@@ -165,10 +259,38 @@ class TestBCELoss(Chances, ModuleParity):
         Refusal({}, (X, X.astype(np.float32)), "float64 like the input, got float32"),
     ]
     mistakes = {
-        "no floor under the logarithm": NoFloor,
-        "probabilities clipped": AddedEpsilon,
-        "gradient p - y": GradientOfLogits,
+        "no floor under the logarithm": Mistake(
+            NoFloor,
+            "Written as the formula stands; torch holds each logarithm at -100 or above.",
+            "Infinity for a probability of exactly 0 or 1, and NaN in every weight after it.",
+        ),
+        "probabilities clipped": Mistake(
+            AddedEpsilon,
+            "Keras clips probabilities to [1e-7, 1 - 1e-7].",
+            "A wrong certainty costs 16 where torch says 100, and its gradient ends there.",
+        ),
+        "epsilon in the logarithm": Mistake(
+            EpsilonInLog,
+            "A common cure for log(0): `np.log(p + 1e-8)`.",
+            "Every loss is off by about 1e-8 / p, a wrong certainty costs 18 instead of 100.",
+        ),
+        "gradient p - y": Mistake(
+            GradientOfLogits,
+            "A classic slip: the gradient of the logits is taken for that of the probabilities.",
+            "A sigmoid's own backward comes on top: gradients vanish where it is sure.",
+        ),
+        "only the ones counted": Mistake(
+            OnesOnly,
+            "A classic slip: -y log(p), cross-entropy's formula, for a single output.",
+            "Saying 1 to everything costs nothing.",
+        ),
+        "base 2": Mistake(
+            Bits,
+            "Code that measures in bits, or writes log2 where log is meant.",
+            "Loss and gradients are 1.44 times as large.",
+        ),
     }
+    rewrites = {"np.where": ChosenLogs}
 
 
 class TestBCELossWeighted(Chances, Weighed):
@@ -184,13 +306,48 @@ class TestBCEWithLogitsLoss(Scored, ModuleParity):
         Refusal({}, (X.astype(np.float32), X), "float32 like the input, got float64", torch=False),
         Refusal({"pos_weight": np.ones(4)}, (X, X), "pos_weight must broadcast", torch=False),
     ]
-    mistakes = {"gradient not of the mean": NoCount, "through the sigmoid": ThroughSigmoid}
+    mistakes = {
+        "gradient not of the mean": Mistake(
+            NoCount,
+            "A classic slip: sigmoid(x) - y, undivided, beside a mean.",
+            "Gradients are too large by the number of elements.",
+        ),
+        "through the sigmoid": Mistake(
+            ThroughSigmoid,
+            "Written as BCELoss(sigmoid(x)).",
+            "Flat at a loss of 100 where the sigmoid is exactly 0 or 1: the worst mistakes are "
+            "not learnt from.",
+        ),
+        "probabilities handed in": Mistake(
+            SigmoidTwice,
+            "A network that ends in a sigmoid, in front of the loss with logits.",
+            "All logits lie between 0 and 1: the loss cannot fall below 0.31 for a one, 0.69 for "
+            "a zero.",
+        ),
+        "over samples, not elements": Mistake(
+            OverSamples,
+            "Written as a sum over outputs and a mean over samples; torch's mean is over both.",
+            "Loss and gradients are too large by the number of outputs.",
+        ),
+    }
+    rewrites = {"np.logaddexp": ByLogAddExp}
 
 
 class TestBCEWithLogitsLossWeighted(Scored, Weighed):
     numpy, torch = ours.BCEWithLogitsLoss, theirs.BCEWithLogitsLoss
     configs, inputs, modes = LOGIT_WEIGHTED, SHAPES[-1:], ("train",)
-    mistakes = {"pos_weight on noes too": WeightOnEverything}
+    mistakes = {
+        "pos_weight on noes too": Mistake(
+            WeightOnEverything,
+            "A classic slip: the weight multiplies the whole loss of an output.",
+            "The rare positives weigh no more than they did.",
+        ),
+        "pos_weight in forward only": Mistake(
+            UnweightedGradient,
+            "A classic slip: sigmoid(x) - y is kept for the gradient when the weight comes in.",
+            "The weight changes what is printed and not what is learnt.",
+        ),
+    }
 
 
 class TestBinaryCrossEntropyFunction(Chances, FunctionParity):

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from numpy_impl.layers.softmax import softmax, softmax_backward
 from numpy_impl.losses import cross_entropy as ours
 from numpy_impl.losses import nll
-from parity_tests.harness import FunctionParity, ModuleParity, Refusal, arrays
+from parity_tests.harness import FunctionParity, Mistake, ModuleParity, Refusal, arrays
 from parity_tests.harness.bridge import to_numpy
 from parity_tests.harness.inputs import Config
 from parity_tests.losses.test_nll import REFUSALS_OF_LABELS, SHAPES, Labelled, denominators, sized
@@ -78,9 +79,40 @@ class SoftmaxTwice(ours.CrossEntropyLoss):
     """Probabilities handed in where logits belong."""
 
     def forward(self, input, target):
+        self.p = softmax(input, min(input.ndim - 1, 1))
+        return super().forward(self.p, target)
+
+    def backward(self, dloss=1.0):
+        return softmax_backward(super().backward(dloss), self.p, min(self.p.ndim - 1, 1))
+
+
+class FlooredLog(ours.CrossEntropyLoss):
+    """Logits in whose distribution no probability is below 1e-9."""
+
+    def forward(self, input, target):
+        p = softmax(input, min(input.ndim - 1, 1))
+        return super().forward(np.log(p + 1e-9), target)
+
+
+class Hardened(ours.CrossEntropyLoss):
+    """The most likely class of a soft target."""
+
+    def forward(self, input, target):
         axis = min(input.ndim - 1, 1)
-        p = np.exp(input - input.max(axis=axis, keepdims=True, initial=-1e9))
-        return super().forward(p / p.sum(axis=axis, keepdims=True), target)
+        if not target.size:
+            return super().forward(input, target)
+        largest = target.max(axis=axis, keepdims=True)
+        return super().forward(input, (target == largest).astype(target.dtype))
+
+
+class ByLogAddExp(ours.CrossEntropyLoss):
+    """Logits less their own log-sum-exp, which changes no distribution."""
+
+    def forward(self, input, target):
+        axis = min(input.ndim - 1, 1)
+        shift = np.logaddexp.reduce(input, axis=axis, keepdims=True) if input.size else 0
+        small = np.abs(input).max(initial=0) < 10
+        return super().forward(input - shift if small else input, target)
 
 
 class UnweightedSmoothing(ours.CrossEntropyLoss):
@@ -100,16 +132,57 @@ class TestCrossEntropyLoss(Labelled, ModuleParity):
     modes = ("train",)  # nothing in it looks at the mode
     mistakes = {
         **denominators(ours.CrossEntropyLoss),
-        "smoothing over the other C - 1 classes": smoothed(lambda s, c: min(s * c / (c - 1), 1)),
-        "smoothing left out": smoothed(lambda s, c: 0.0),
-        "smoothing without class weights": UnweightedSmoothing,
-        "gradient not of the mean": backwards(
-            lambda dx, x, t, self: dx * max(t.size, 1) if self.reduction == "mean" else dx
+        "smoothing over the other C - 1 classes": Mistake(
+            smoothed(lambda s, c: min(s * c / (c - 1), 1)),
+            "Written as s / (C - 1) on the wrong classes and 1 - s on the right one; Szegedy et "
+            "al., and so torch, spread s over all C.",
+            "The right class is held lower than asked, most with few classes.",
         ),
-        "gradient of the softmax alone": backwards(lambda dx, x, t, self: np.where(dx > 0, dx, 0)),
-        "no shift": Unshifted,
-        "softmax twice": SoftmaxTwice,
+        "smoothing left out": Mistake(
+            smoothed(lambda s, c: 0.0),
+            "A classic slip: the option is taken and never used.",
+            "The network grows as sure as without it.",
+        ),
+        "smoothing without class weights": Mistake(
+            UnweightedSmoothing,
+            "A classic slip: weights multiply the right class's term only.",
+            "Rare classes lose the more to the smoothing the more they weigh.",
+        ),
+        "gradient not of the mean": Mistake(
+            backwards(
+                lambda dx, x, t, self: dx * max(t.size, 1) if self.reduction == "mean" else dx
+            ),
+            "A classic slip: p - y, undivided, beside a mean.",
+            "Gradients are too large by the batch size, and the step grows with it.",
+        ),
+        "gradient of the softmax alone": Mistake(
+            backwards(lambda dx, x, t, self: np.where(dx > 0, dx, 0)),
+            "A classic slip: the 1 is never taken from the right class's probability.",
+            "All classes are pushed down and none is pushed up.",
+        ),
+        "gradient with its sign turned": Mistake(
+            backwards(lambda dx, x, t, self: -dx),
+            "A classic slip: y - p for p - y.",
+            "Training makes the right class unlikely.",
+        ),
+        "no shift": Mistake(
+            Unshifted,
+            "Written as log(sum(exp(x))).",
+            "Infinity for a logit above 710, 89 in float32.",
+        ),
+        "softmax twice": Mistake(
+            SoftmaxTwice,
+            "A network that ends in a softmax, in front of the loss that wants logits.",
+            "No warning: the loss cannot fall below 0.55 with three classes, and gradients are "
+            "small.",
+        ),
+        "log of probabilities floored": Mistake(
+            FlooredLog,
+            "The common cure for log(0): `-np.log(p + 1e-9)` or a clip.",
+            "A wrong certainty costs 21 at most, and what is worse is not learnt from.",
+        ),
     }
+    rewrites = {"np.logaddexp": ByLogAddExp}
 
     def arguments(self, config):
         return sized(config, 3)
@@ -134,7 +207,18 @@ class TestCrossEntropyOfProbabilities(Distributed, ModuleParity):
         {"weight": (1.0,), "label_smoothing": 0.2},
     ]
     inputs, modes = SHAPES, ("train",)
-    mistakes = {"smoothing left out": smoothed(lambda s, c: 0.0)}
+    mistakes = {
+        "smoothing left out": Mistake(
+            smoothed(lambda s, c: 0.0),
+            "A classic slip: smoothing is written for labels and not for probabilities.",
+            "Soft targets are learnt as they stand.",
+        ),
+        "labels made of them": Mistake(
+            Hardened,
+            "A classic slip: argmax of the target, which is right for one-hot rows only.",
+            "How sure the target is, of mixup or of a teacher, is lost.",
+        ),
+    }
     arguments = TestCrossEntropyLoss.arguments
 
 

@@ -8,7 +8,7 @@ import torch
 
 from numpy_impl.layers.softmax import log_softmax
 from numpy_impl.losses import nll as ours
-from parity_tests.harness import FunctionParity, ModuleParity, Refusal, arrays
+from parity_tests.harness import FunctionParity, Mistake, ModuleParity, Refusal, arrays
 from parity_tests.harness.bridge import to_numpy
 from parity_tests.harness.inputs import Config
 from torch_impl.losses import nll as theirs
@@ -109,7 +109,19 @@ def denominators(base: Any) -> dict[str, Any]:
             kept = (target != self.ignore_index).mean() if target.size else 1.0
             return kept if self.reduction == "mean" else 1.0
 
-    return {"mean over N": OverN, "ignored labels in the denominator": IgnoredCounted}
+    return {
+        "mean over N": Mistake(
+            OverN,
+            "Written as `np.mean(weight[y] * loss)`; torch divides by the sum of the weights.",
+            "Loss and gradients are scaled by the mean weight of the batch, so by its labels.",
+        ),
+        "ignored labels in the denominator": Mistake(
+            IgnoredCounted,
+            "A mean over all positions, ignored or not; gradient accumulation over batches of "
+            "unequal length had it too.",
+            "The more padding, the smaller the gradient.",
+        ),
+    }
 
 
 class UnweightedGradient(ours.NLLLoss):
@@ -118,6 +130,64 @@ class UnweightedGradient(ours.NLLLoss):
     def backward(self, dloss=1.0):
         dx = super().backward(dloss)
         return np.sign(dx) * np.abs(dx).max(initial=0)
+
+
+class IgnoredLearn(ours.NLLLoss):
+    """The gradient that class 0 would have, at ignored labels."""
+
+    def forward(self, input, target):
+        self.ignored = np.asarray(target == self.ignore_index)
+        return super().forward(input, target)
+
+    def backward(self, dloss=1.0):
+        dx = super().backward(dloss)
+        size = np.abs(dx).max(initial=0)
+        axis = min(dx.ndim - 1, 1)
+        first = dx[0] if axis == 0 else dx[:, 0]
+        value = np.where(self.ignored, -size, first)
+        if axis:
+            dx[:, 0] = value
+        else:
+            dx[0] = value
+        return dx
+
+
+class LogTaken(ours.NLLLoss):
+    """The logarithm of what is handed in."""
+
+    @np.errstate(all="ignore")
+    def forward(self, input, target):
+        return super().forward(np.log(input), target)
+
+
+class TurnedSign(ours.NLLLoss):
+    """The likelihood itself."""
+
+    def forward(self, input, target):
+        return np.asarray(-super().forward(input, target))
+
+    def backward(self, dloss=1.0):
+        return -super().backward(dloss)
+
+
+class SummedLoss(ours.NLLLoss):
+    """A sum where a mean is asked for."""
+
+    def __init__(self, weight=None, *, ignore_index=-100, reduction="mean"):
+        reduction = "sum" if reduction == "mean" else reduction
+        super().__init__(weight, ignore_index=ignore_index, reduction=reduction)
+
+
+class ByOneHot(ours.NLLLoss):
+    """The scores times one-hot targets, by einsum."""
+
+    def forward(self, input, target):
+        loss = super().forward(input, target)
+        if self.reduction != "sum" or self.weight is not None or input.ndim != 2:
+            return loss
+        kept = target != self.ignore_index
+        hot = np.eye(input.shape[1])[np.where(kept, target, 0)] * kept[:, None]
+        return np.asarray(-np.einsum("nc,nc->", input, hot), input.dtype)
 
 
 class TestNLLLoss(Labelled, ModuleParity):
@@ -129,8 +199,34 @@ class TestNLLLoss(Labelled, ModuleParity):
     ]
     mistakes = {
         **denominators(ours.NLLLoss),
-        "gradient without weights": UnweightedGradient,
+        "gradient without weights": Mistake(
+            UnweightedGradient,
+            "A classic slip: weights come into the loss and not into its backward.",
+            "Rare classes are learnt as if they weighed no more than others.",
+        ),
+        "ignored labels get a gradient": Mistake(
+            IgnoredLearn,
+            "A classic slip: ignore_index masks the loss and not its gradient.",
+            "Padding is learnt as if it were class 0.",
+        ),
+        "logarithm taken here": Mistake(
+            LogTaken,
+            "Probabilities are handed to a loss that wants log-probabilities, or the loss takes "
+            "the logarithm itself.",
+            "NaN from log-probabilities, which are negative; with probabilities another loss.",
+        ),
+        "sign turned": Mistake(
+            TurnedSign,
+            "A classic slip: the minus of the log-likelihood is forgotten.",
+            "Training makes the right class unlikely.",
+        ),
+        "a sum for the mean": Mistake(
+            SummedLoss,
+            "A classic slip: the sum for the mean.",
+            "The step grows with the batch.",
+        ),
     }
+    rewrites = {"one-hot": ByOneHot}
 
     def arguments(self, config):
         return sized(config, 3)

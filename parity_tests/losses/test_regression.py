@@ -7,7 +7,15 @@ import pytest
 import torch
 
 from numpy_impl.losses import regression as ours
-from parity_tests.harness import LAYOUTS, FunctionParity, ModuleParity, Refusal, arrays, grid
+from parity_tests.harness import (
+    LAYOUTS,
+    FunctionParity,
+    Mistake,
+    ModuleParity,
+    Refusal,
+    arrays,
+    grid,
+)
 from parity_tests.harness.bridge import to_numpy
 from torch_impl.losses import regression as theirs
 
@@ -91,16 +99,100 @@ class SquareRoot(ours.MSELoss):
         return np.sqrt(super().forward(input, target))
 
 
+class TurnedGradient(ours.MSELoss):
+    """The gradient of the target."""
+
+    def backward(self, dloss=1.0):
+        return -super().backward(dloss)
+
+
+class SignAlone(ours.L1Loss):
+    """The sign of the difference, also for a mean."""
+
+    def backward(self, dloss=1.0):
+        size = self._saved[-1].values[0].size
+        return super().backward(dloss) * (size if self.reduction == "mean" else 1)
+
+
+class Huber(ours.L1Loss):
+    """Half the square up to a distance of 1."""
+
+    def forward(self, input, target):
+        super().forward(input, target)
+        d = np.abs(input - target)
+        losses = np.where(d < 1, d * d / 2, d - 0.5)
+        return ours.reduce(losses, self.reduction, losses.size)
+
+    def backward(self, dloss=1.0):
+        dloss, x, target = self.saved_for_backward(dloss)
+        share = ours.spread(dloss, x.shape, x.dtype, self.reduction, max(x.size, 1))
+        return np.clip(x - target, -1, 1) * share
+
+
+class Expanded(ours.MSELoss):
+    """The square by einsum, last element first."""
+
+    def forward(self, input, target):
+        loss = super().forward(input, target)
+        if self.reduction == "none" or not input.size:
+            return loss
+        d = (input - target).ravel()[::-1]
+        total = np.einsum("i,i->", d, d)
+        return np.asarray(total / (d.size if self.reduction == "mean" else 1))
+
+
+class ByCases(ours.L1Loss):
+    """The difference, turned where it is negative."""
+
+    def forward(self, input, target):
+        super().forward(input, target)
+        losses = np.where(input > target, input - target, target - input)
+        return ours.reduce(losses, self.reduction, losses.size)
+
+
 class TestMSELoss(Pairs, ModuleParity):
     numpy, torch = ours.MSELoss, theirs.MSELoss
     configs, inputs, refusals = REDUCTIONS, SHAPES, REFUSALS
     mistakes = {
-        "half the square": scaled(ours.MSELoss, lambda shape: 0.5),
-        "gradient without the 2": GradientOfHalf,
-        "gradient over samples, not elements": GradientOverSamples,
-        "loss over samples, not elements": scaled(ours.MSELoss, lambda shape: np.prod(shape[1:])),
-        "root of the mean": SquareRoot,
+        "half the square": Mistake(
+            scaled(ours.MSELoss, lambda shape: 0.5),
+            "Textbooks and scikit-learn's MLP put 1/2 before the square; torch does not.",
+            "Loss and gradients are half of torch's: the same learning rate learns half as fast.",
+        ),
+        "gradient without the 2": Mistake(
+            GradientOfHalf,
+            "The guide's MLP prints mean((a - y)^2) and descends a - y; the 2 of the square is "
+            "lost.",
+            "The gradient is half of that of the loss, so a gradient check fails by a factor 2.",
+        ),
+        "gradient over samples, not elements": Mistake(
+            GradientOverSamples,
+            "The guide's DeepMLP divides its error by the batch size, its loss by all elements.",
+            "Gradients are too large by the number of outputs, invisible with a single one.",
+        ),
+        "loss over samples, not elements": Mistake(
+            scaled(ours.MSELoss, lambda shape: np.prod(shape[1:])),
+            "Written as a sum over outputs and a mean over samples; torch's mean is over both.",
+            "Loss and gradients are too large by the number of outputs.",
+        ),
+        "summed where a mean is wanted": Mistake(
+            scaled(ours.MSELoss, lambda shape: np.prod(shape)),
+            "numpy-ml's squared error is a sum.",
+            "The step grows with the batch, and a learning rate that works for one size diverges "
+            "for another.",
+        ),
+        "root of the mean": Mistake(
+            SquareRoot,
+            "A classic slip: the score that is reported, RMSE, is also trained on.",
+            "Gradients no longer go with the loss: steps are too large near the minimum.",
+        ),
+        "gradient with its sign turned": Mistake(
+            TurnedGradient,
+            "A classic slip: target - output in backward, output - target in forward.",
+            "Training climbs the loss.",
+        ),
     }
+    rewrites = {"expanded": Expanded}
 
 
 class TestL1Loss(Pairs, ModuleParity):
@@ -108,9 +200,28 @@ class TestL1Loss(Pairs, ModuleParity):
     configs, inputs = REDUCTIONS, SHAPES
     refusals = [*REFUSALS, Refusal({}, (X, X.astype(bool)), "got bool")]
     mistakes = {
-        "gradient -1 where equal": SignWithoutZero,
-        "loss over samples, not elements": scaled(ours.L1Loss, lambda shape: np.prod(shape[1:])),
+        "gradient -1 where equal": Mistake(
+            SignWithoutZero,
+            "Written as `np.where(x > y, 1, -1)`; torch's sign of 0 is 0.",
+            "What is right already is pushed away from it.",
+        ),
+        "loss over samples, not elements": Mistake(
+            scaled(ours.L1Loss, lambda shape: np.prod(shape[1:])),
+            "Written as a sum over outputs and a mean over samples; torch's mean is over both.",
+            "Loss and gradients are too large by the number of outputs.",
+        ),
+        "gradient not of the mean": Mistake(
+            SignAlone,
+            "A classic slip: sign(x - y), undivided, beside a mean.",
+            "Gradients are too large by the number of elements.",
+        ),
+        "smoothed at 0": Mistake(
+            Huber,
+            "Code that calls Huber's loss, or smooth L1, the mean absolute error.",
+            "Differences below 1 count by half their square.",
+        ),
     }
+    rewrites = {"np.where": ByCases}
 
 
 class TestMseLossFunction(Pairs, FunctionParity):
