@@ -1,5 +1,6 @@
 """BatchNorm1d, BatchNorm2d, the guide's convention translated, and the layer they live in."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,9 +9,10 @@ import torch
 
 from numpy_impl.layers.container import Sequential
 from numpy_impl.normalization import batch_norm as ours
-from parity_tests.harness import ModuleParity, Refusal, arrays, grid
+from parity_tests.harness import Mistake, ModuleParity, Refusal, arrays, grid
 from parity_tests.harness.bridge import to_numpy, to_torch
 from parity_tests.harness.budget import compare
+from parity_tests.harness.inputs import dtype_of
 from torch_impl.normalization import batch_norm as theirs
 
 
@@ -156,19 +158,147 @@ class AveragedParameterGradients(ours.BatchNorm1d):
         return dx
 
 
-MISTAKES: dict[str, Any] = {
-    "ddof 1 in the normalisation": UnbiasedNormalisation,
-    "running variance biased": BiasedRunningVar,
-    "momentum reversed": MomentumReversed,
-    "statistics start at the first batch": StartsAtFirstBatch,
-    "standard deviation tracked": StandardDeviationTracked,
-    "eps outside the root": EpsOutsideTheRoot,
-    "eps 1e-3": eps_1e_3,
-    "mean and var held constant in backward": ConstantStatistics,
-    "batch statistics in eval": EvalUsesTheBatch,
-    "parameter gradients averaged": AveragedParameterGradients,
-    "variance in one pass": OnePassVariance,
+class MeanPathForgotten(ours.BatchNorm1d):
+    """dx without the term of the mean."""
+
+    rstd: Any = None
+
+    def backward(self, dy):
+        dx: Any = super().backward(dy)
+        if self.training and dy.size:
+            scale = np.ones(dy.shape[1]) if self.weight is None else self.weight.data
+            axes = (0, *range(2, dy.ndim))
+            dx = dx + column(self.rstd * scale * dy.mean(axes), dy)
+        return dx
+
+    def forward(self, x):
+        y = super().forward(x)
+        self.rstd = 1 / np.sqrt(statistics(x)[1] + self.eps) if x.size else None
+        return y
+
+
+class GammaForgottenInBackward(ours.BatchNorm1d):
+    """dx of a norm whose weight is 1."""
+
+    def backward(self, dy):
+        dx = super().backward(dy)
+        if self.weight is None:
+            return dx
+        return dx / column(self.weight.data, dx)
+
+
+class NormalisesFeatures(ours.BatchNorm1d):
+    """Each sample over its features: layer norm."""
+
+    def forward(self, x):
+        y = super().forward(x)
+        if not self.training or not x.size or x.ndim != 2:
+            return y
+        mean, var = x.mean(1, keepdims=True), x.var(1, keepdims=True)
+        x_hat = (x - mean) / np.sqrt(var + self.eps)
+        shift = np.zeros(x.shape[1]) if self.bias is None else self.bias.data
+        scale = np.ones(x.shape[1]) if self.weight is None else self.weight.data
+        return x_hat * scale + shift
+
+
+class ByEinsum(Rescaled):
+    """The variance as an einsum of what is centred."""
+
+    def root(self, x, var, n):
+        axes = (0, *range(2, x.ndim))
+        d = np.moveaxis(x - x.mean(axes, keepdims=True), 1, 0).reshape(x.shape[1], -1)
+        return np.sqrt(np.einsum("cn,cn->c", d, d) / n + self.eps)
+
+
+class CorrectedLast(Tracks):
+    """The biased variance, its share corrected."""
+
+    def track(self, m, old_mean, old_var, mean, var, n):
+        return m * mean + (1 - m) * old_mean, (m * n / (n - 1)) * var + (1 - m) * old_var
+
+
+MISTAKES = {
+    "ddof 1 in the normalisation": Mistake(
+        UnbiasedNormalisation,
+        "Code that takes torch.var or ddof=1 for the variance, as one does in statistics.",
+        "Outputs are too small by sqrt((n - 1) / n), most for small batches.",
+    ),
+    "running variance biased": Mistake(
+        BiasedRunningVar,
+        "The guide's BatchNormalization, and most NumPy versions, track what they normalise by.",
+        "Right in training; outputs in eval mode are too large by sqrt(n / (n - 1)).",
+    ),
+    "momentum reversed": Mistake(
+        MomentumReversed,
+        "Keras (0.99) and the guide (0.9) weigh the old value; torch's momentum weighs the new.",
+        "With one's number on the other side the statistics are those of the last batch or two.",
+    ),
+    "statistics start at the first batch": Mistake(
+        StartsAtFirstBatch,
+        "The guide's BatchNormalization keeps None until the first batch comes; torch starts at "
+        "0 and 1.",
+        "Eval outputs of the first epochs are not torch's.",
+    ),
+    "standard deviation tracked": Mistake(
+        StandardDeviationTracked,
+        "A classic slip: what was divided by is kept, and its root taken again in eval mode.",
+        "Eval outputs are too small where the spread is above 1, too large below.",
+    ),
+    "eps outside the root": Mistake(
+        EpsOutsideTheRoot,
+        "Written as `(x - mean) / (std + eps)`.",
+        "Channels that hardly vary come out up to sqrt(1 / eps) times too large.",
+    ),
+    "eps 1e-3": Mistake(
+        eps_1e_3,
+        "Keras's default; torch's is 1e-5.",
+        "Outputs are too small where the variance is not far above 1e-3.",
+    ),
+    "mean and var held constant in backward": Mistake(
+        ConstantStatistics,
+        "A classic slip: mean and variance are taken for numbers, though they move with x.",
+        "The gradient has a part along the mean and the scale that changes nothing: steps go "
+        "astray.",
+    ),
+    "path of the mean left out": Mistake(
+        MeanPathForgotten,
+        "A classic slip: the variance's path is derived and the mean's is forgotten.",
+        "The gradients of a channel do not sum to 0 over the batch.",
+    ),
+    "weight left out of dx": Mistake(
+        GammaForgottenInBackward,
+        "A classic slip that no test shows while all weights are 1, as they are at the start.",
+        "Gradients below are off by each channel's weight, the more the longer it trains.",
+    ),
+    "batch statistics in eval": Mistake(
+        EvalUsesTheBatch,
+        "A classic slip: eval() is not looked at, or never called.",
+        "What is predicted for a sample depends on the others in its batch.",
+    ),
+    "parameter gradients averaged": Mistake(
+        AveragedParameterGradients,
+        "A classic slip: `dgamma = (dy * x_hat).mean(0)`, though the loss has divided by N "
+        "already.",
+        "Scale and shift learn N times too slowly.",
+    ),
+    "variance in one pass": Mistake(
+        OnePassVariance,
+        "Written as mean(x^2) - mean(x)^2.",
+        "All digits cancel far from 0: with a mean of 1e4 half of them are gone, in float32 all.",
+    ),
+    "over the features": Mistake(
+        NormalisesFeatures,
+        "A classic slip: axis 1 for axis 0, which is layer norm.",
+        "Each sample is normalised by itself, and running statistics fit nothing.",
+    ),
 }
+REWRITES = {"einsum": ByEinsum, "the share corrected": CorrectedLast}
+
+
+def in_two_dimensions(wrong: type) -> type:
+    """The same for images."""
+    return type(wrong.__name__, (wrong,), {"axes": ours.BatchNorm2d.axes})
+
 
 CONFIGS: list[dict[str, Any]] = [
     {"num_features": 1, "eps": 0.1, "momentum": 0.9},
@@ -223,6 +353,7 @@ class TestBatchNorm1d(BatchNormParity):
     ]
     refusals = refusals((1, 5), (5,), (2, 5, 3, 3))
     mistakes = MISTAKES
+    rewrites = REWRITES
 
 
 class TestBatchNorm1dOverTime(BatchNormParity):
@@ -241,10 +372,11 @@ class TestBatchNorm2d(BatchNormParity):
     ]
     refusals = refusals((1, 5, 1, 1), (2, 5), (2, 5, 3))
     mistakes = {
-        name: type(wrong.__name__, (wrong,), {"axes": ours.BatchNorm2d.axes})
-        for name, wrong in MISTAKES.items()
-        if isinstance(wrong, type)
+        name: replace(m, stand_in=in_two_dimensions(m.stand_in))
+        for name, m in MISTAKES.items()
+        if isinstance(m.stand_in, type) and m.stand_in is not NormalisesFeatures
     }
+    rewrites = {name: in_two_dimensions(right) for name, right in REWRITES.items()}
 
 
 GUIDE_STATE: dict[str, Any] = {
@@ -263,6 +395,16 @@ def untranslated(num_features: int, momentum: float = 0.9, **others: Any) -> our
     return ours.batch_norm_from_guide(num_features, 1 - momentum, **others)
 
 
+def default_eps(num_features: int, *, epsilon: float = 1e-8, **others: Any) -> ours.BatchNorm1d:
+    """torch's 1e-5, whatever the guide's was."""
+    return ours.batch_norm_from_guide(num_features, epsilon=1e-5, **others)
+
+
+def uncorrected(num_features: int, *, batch_size: Any = None, **others: Any) -> ours.BatchNorm1d:
+    """The running variance as the guide has it."""
+    return ours.batch_norm_from_guide(num_features, **others)
+
+
 class TestBatchNormFromGuide(ModuleParity):
     numpy, torch = ours.batch_norm_from_guide, theirs.batch_norm_from_guide
     configs = [{"num_features": 2}, GUIDE_STATE | {"batch_size": 7}, GUIDE_STATE]
@@ -272,7 +414,23 @@ class TestBatchNormFromGuide(ModuleParity):
         Refusal({"num_features": 3, "running_mean": 0.0}, says="together"),
         Refusal({"num_features": 3, "batch_size": 1}, says="batch_size"),
     ]
-    mistakes = {"momentum taken over as it stands": untranslated}
+    mistakes = {
+        "momentum taken over as it stands": Mistake(
+            untranslated,
+            "The mover who copies the guide's momentum=0.9 into torch.",
+            "Running statistics forget all but the last batch or two.",
+        ),
+        "eps left at torch's": Mistake(
+            default_eps,
+            "The mover who leaves out the guide's epsilon, 1e-8.",
+            "Channels that hardly vary come out smaller than the guide's.",
+        ),
+        "variance not corrected": Mistake(
+            uncorrected,
+            "The mover who copies the guide's running variance, which is biased.",
+            "Eval outputs are too large by sqrt(n / (n - 1)), n the guide's batch size.",
+        ),
+    }
 
     def build(self, config, dtype):
         return type(self).numpy(**config, dtype=dtype)
@@ -285,6 +443,17 @@ class TestBatchNormFromGuide(ModuleParity):
         given = super().given(rng, shape, regime, config)
         made = self.build(config, "float64").state_dict()
         return given | {f"state {k}": v for k, v in made.items()}
+
+    def run_numpy(self, given, config, mode, seed):
+        """A mistake starts from what it has translated."""
+        made = self.build(config, str(dtype_of(given))).state_dict()
+        return super().run_numpy(
+            given | {f"state {k}": v for k, v in made.items()}, config, mode, seed
+        )
+
+    def beside_torch(self, settings, stand_in):
+        for call in super().beside_torch(settings, stand_in):
+            yield {**call, "kwargs": {**call["kwargs"], "dtype": torch.float64}}
 
 
 class TestLinearNormRelu(ModuleParity):

@@ -66,6 +66,21 @@ class BackwardForgetsTheScale(ours.Dropout):
         return dx * (1 - self.p) if self.training else dx
 
 
+class OneMask(ours.Dropout):
+    """The first sample's mask for all."""
+
+    def _masked(self, x, mask):
+        return super()._masked(x, np.broadcast_to(mask[:1], mask.shape) if mask.ndim > 1 else mask)
+
+
+class Divided(ours.Dropout):
+    """What stays over the share that stays."""
+
+    def _masked(self, x, mask):
+        kept = x.dtype.type(1 - self.p)
+        return np.where(mask, x, x.dtype.type(0)) / (kept or 1)
+
+
 class DropsInEval(ours.Dropout):
     """Drops whatever the mode."""
 
@@ -94,14 +109,50 @@ class TestDropout(ModuleParity):
         Refusal({}, (np.zeros((2, 3), np.int64),), "int64"),
     ]
     mistakes = {
-        "not scaled": NotScaled,
-        "scaled in eval": ScaledInEval,
-        "p as the share that is kept": KeepsWithProbabilityP,
-        "new mask in backward": NewMaskInBackward,
-        "division by zero at p = 1": DividesByZero,
-        "scale left out of backward": BackwardForgetsTheScale,
-        "drops in eval": DropsInEval,
+        "not scaled": Mistake(
+            NotScaled,
+            "Dropout as first published leaves the scale to eval mode, and half of it is often "
+            "copied.",
+            "In eval mode every unit is 1 / (1 - p) times what training made of it.",
+        ),
+        "scaled in eval": Mistake(
+            ScaledInEval,
+            "Both conventions at once: inverted dropout in training, and the paper's 1 - p in "
+            "eval.",
+            "Outputs are 1 - p times too small wherever nothing is dropped.",
+        ),
+        "p as the share that is kept": Mistake(
+            KeepsWithProbabilityP,
+            "TensorFlow 1's keep_prob; torch's p is what is dropped.",
+            "Right at 1/2 only: 0.1 drops nine of ten.",
+        ),
+        "new mask in backward": Mistake(
+            NewMaskInBackward,
+            "A classic slip: backward draws again where it should remember.",
+            "Units that were off learn, and half of those that were on do not.",
+        ),
+        "division by zero at p = 1": Mistake(
+            DividesByZero,
+            "The guide's `mask / (1 - rate)`.",
+            "NaN at p = 1, where torch gives zeros.",
+        ),
+        "scale left out of backward": Mistake(
+            BackwardForgetsTheScale,
+            "A classic slip: `dx = dy * mask`.",
+            "Gradients below are 1 - p times too small.",
+        ),
+        "drops in eval": Mistake(
+            DropsInEval,
+            "A classic slip: eval() is not looked at, or never called.",
+            "Predictions are random, and worse than what was learnt.",
+        ),
+        "one mask for the whole batch": Mistake(
+            OneMask,
+            "Written as `rng.random(x.shape[1:])`.",
+            "All samples lose the same units: far more noise in every step.",
+        ),
     }
+    rewrites = {"divided, not multiplied": Divided}
 
 
 class NumberByNumber(ours.Dropout1d):

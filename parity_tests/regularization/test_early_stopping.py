@@ -9,7 +9,7 @@ import torch
 
 from numpy_impl import nn
 from numpy_impl.regularization import early_stopping as ours
-from parity_tests.harness import Case, Check, grid
+from parity_tests.harness import Case, Check, Mistake, grid
 from parity_tests.harness.bridge import to_numpy, to_torch
 from parity_tests.harness.limits import called_alike
 from parity_tests.harness.refusal import raises, refused, says
@@ -77,6 +77,12 @@ class DeltaIgnored(ours.EarlyStopping):
         return metric < self.best if self.mode == "min" else metric > self.best
 
 
+class DeltaAdded(ours.EarlyStopping):
+    def __init__(self, patience=10, min_delta=0.0, mode="min", restore_best=True):
+        super().__init__(patience, min_delta, mode, restore_best)
+        self.min_delta = -min_delta
+
+
 class NanCounts(ours.EarlyStopping):
     """not (metric >= best) taken for metric < best."""
 
@@ -112,14 +118,51 @@ class TestEarlyStopping(Case):
         patience=[0, 1, 3], min_delta=[0.0, 0.25], mode=["min", "max"], restore_best=[True, False]
     )
     mistakes = {
-        "best weights alias the live ones": LiveWeights,
-        "buffers not restored": ParametersOnly,
-        "ties count": TiesCount,
-        "min_delta ignored": DeltaIgnored,
-        "nan counts": NanCounts,
-        "one epoch later": OneLater,
-        "bad epochs never reset": NeverReset,
-        "mode ignored": AlwaysMin,
+        "best weights alias the live ones": Mistake(
+            LiveWeights,
+            "A classic slip: `best = model.state_dict()`, which holds the very arrays.",
+            "What is restored is the last epoch.",
+        ),
+        "buffers not restored": Mistake(
+            ParametersOnly,
+            "A classic slip: parameters() are kept, and not the running statistics.",
+            "The best weights meet the norms of another epoch.",
+        ),
+        "ties count": Mistake(
+            TiesCount,
+            "Written with <= for <.",
+            "A plateau counts as progress and never stops.",
+        ),
+        "min_delta ignored": Mistake(
+            DeltaIgnored,
+            "A classic slip: the option is taken and never used.",
+            "Noise counts as progress.",
+        ),
+        "min_delta with the sign turned": Mistake(
+            DeltaAdded,
+            "Written as `metric < best + min_delta`.",
+            "Slightly worse counts as better, and the best weights drift away.",
+        ),
+        "nan counts": Mistake(
+            NanCounts,
+            "Written as `not metric >= best`, which NaN fulfils.",
+            "The weights of a run that has blown up are kept as the best.",
+        ),
+        "one epoch later": Mistake(
+            OneLater,
+            "Written with > for >=, as torch's ReduceLROnPlateau counts.",
+            "Training goes on for one epoch more than asked.",
+        ),
+        "bad epochs never reset": Mistake(
+            NeverReset,
+            "A classic slip: bad epochs are counted over the whole run, not in a row.",
+            "Long runs stop although they progress.",
+        ),
+        "mode ignored": Mistake(
+            AlwaysMin,
+            "A classic slip: an accuracy is watched as if it were a loss.",
+            "The worst weights are kept.",
+        ),
     }
 
     def checks(self, settings):

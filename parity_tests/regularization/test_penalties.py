@@ -9,7 +9,7 @@ import torch
 
 from numpy_impl import nn, optimization
 from numpy_impl.regularization import penalties as ours
-from parity_tests.harness import REGIMES, Case, Check, grid
+from parity_tests.harness import REGIMES, Case, Check, Mistake, grid
 from parity_tests.harness.bridge import to_numpy, to_torch
 from parity_tests.harness.budget import compare
 from parity_tests.harness.inputs import Config, brief
@@ -257,11 +257,81 @@ class Glmnet(ours.ElasticNet):
         super().__init__(l1 * l2, l1 * (1 - l2), include)
 
 
+class TowardsZero(ours.L1):
+    """The slope of half the square."""
+
+    def backward(self, model, dloss=1.0):
+        for w in self._chosen(model):
+            w.add_grad(w.data * self.l1 * dloss)
+
+
+class MeanL1(ours.L1):
+    """Each array by its mean."""
+
+    def backward(self, model, dloss=1.0):
+        for w in self._chosen(model):
+            w.add_grad(np.sign(w.data) * (self.l1 * dloss / w.data.size))
+
+
+class ChosenSigns(ours.L1):
+    """The sign by choice."""
+
+    def backward(self, model, dloss=1.0):
+        for w in self._chosen(model):
+            sign = np.where(w.data > 0, 1.0, np.where(w.data < 0, -1.0, 0.0))
+            w.add_grad((sign * (self.l1 * dloss)).astype(w.data.dtype))
+
+
+class FirstOnly(ours.L2):
+    """The first array that pays."""
+
+    def _chosen(self, model):
+        return list(super()._chosen(model))[:1]
+
+
+class EinsumSquares(ours.L2):
+    """The squares by einsum, last array first."""
+
+    def __call__(self, model):
+        price = super().__call__(model)
+        squares = [np.einsum("i,i->", w.data.ravel(), w.data.ravel()) for w in self._chosen(model)]
+        return np.asarray(sum(squares[::-1]) * self.l2 / 2, price.dtype)
+
+
+class Undivided(ours.ElasticNet):
+    """l2 * sum w^2."""
+
+    def __init__(self, l1=0.0, l2=0.0, include=None):
+        super().__init__(l1, 2 * l2, include)
+
+
 class TestL1(PenaltyParity):
     numpy, torch = ours.L1, theirs.L1
     configs = grid(lam=[0, 0.3], include=[None, everything, kernels])
     refused = ({"lam": -1e-9}, {"lam": np.nan}, {"lam": np.inf})
-    mistakes = {"slope 1 at 0": SlopeOneAtZero, "gradient overwritten": Overwriting}
+    mistakes = {
+        "slope 1 at 0": Mistake(
+            SlopeOneAtZero,
+            "Written as `np.where(w >= 0, 1, -1)`; torch's sign of 0 is 0.",
+            "Weights that have come to rest at 0 are pushed off it in every step.",
+        ),
+        "gradient overwritten": Mistake(
+            Overwriting,
+            "A classic slip: `w.grad = lam * np.sign(w)`, after the loss has left its gradient.",
+            "Only the penalty is learnt.",
+        ),
+        "proximal instead": Mistake(
+            TowardsZero,
+            "A classic slip: the price of L2 with the name of L1.",
+            "Small weights are hardly pushed: nothing becomes exactly 0.",
+        ),
+        "mean for the sum": Mistake(
+            MeanL1,
+            "Written as `lam * np.abs(w).mean()`.",
+            "The strength that is needed grows with the layer, and differs between layers.",
+        ),
+    }
+    rewrites = {"np.where": ChosenSigns}
 
 
 class TestL2(PenaltyParity):
@@ -269,11 +339,33 @@ class TestL2(PenaltyParity):
     configs = grid(lam=[0, 0.3], include=[None, everything, kernels])
     refused = ({"lam": -1.0}, {"lam": np.nan}, {"lam": np.inf})
     mistakes = {
-        "half left out of the price": TwiceTheSlopeless,
-        "half left out of the gradient": TwiceTheSlope,
-        "biases and norms included": L2OfEverything,
-        "norm not squared": L2OfTheNorm,
+        "half left out of the price": Mistake(
+            TwiceTheSlopeless,
+            "The guide's penalty is lambda * sum(w^2), its gradient line adds lambda * w.",
+            "Price and gradient disagree by a factor 2: a gradient check fails.",
+        ),
+        "half left out of the gradient": Mistake(
+            TwiceTheSlope,
+            "Keras's l2(lam) is lam * sum(w^2), without the half; its gradient is 2 * lam * w.",
+            "Weights decay twice as fast as with weight_decay=lam.",
+        ),
+        "biases and norms included": Mistake(
+            L2OfEverything,
+            "torch's weight_decay itself, if all parameters are in one group.",
+            "Biases and scales are pulled to 0, for no gain in generalisation.",
+        ),
+        "norm not squared": Mistake(
+            L2OfTheNorm,
+            "A classic slip: np.linalg.norm, which has taken the root.",
+            "The price no longer goes with the gradient.",
+        ),
+        "decay of one weight array": Mistake(
+            FirstOnly,
+            "A classic slip: only the first layer's weights are penalised.",
+            "Deeper layers grow as they like.",
+        ),
     }
+    rewrites = {"einsum": EinsumSquares}
 
     def checks(self, settings):
         yield from super().checks(settings)
@@ -351,4 +443,21 @@ class TestElasticNet(PenaltyParity):
     numpy, torch = ours.ElasticNet, theirs.ElasticNet
     configs = [{}, *grid(l1=[0.2], l2=[0, 0.7], include=[None, everything]), {"l1": 0.2, "l2": 0.7}]
     refused = ({"l1": -0.1}, {"l2": -0.1}, {"l1": np.nan, "l2": 0.1}, {"l2": np.inf})
-    mistakes = {"l1 and l2 swapped": Swapped, "a strength and a ratio": Glmnet}
+    mistakes = {
+        "l1 and l2 swapped": Mistake(
+            Swapped,
+            "A classic slip of positional arguments.",
+            "Dense weights where sparse ones were wanted.",
+        ),
+        "a strength and a ratio": Mistake(
+            Glmnet,
+            "glmnet and scikit-learn take a strength and a mixing ratio; here they are two "
+            "strengths.",
+            "Both parts are far weaker than asked.",
+        ),
+        "half left out of the squares": Mistake(
+            Undivided,
+            "The guide's L2 has no half.",
+            "The squares weigh twice as much beside the absolute values.",
+        ),
+    }

@@ -97,7 +97,7 @@ def share_masks(
         )
         return
     p = float(reference.config().get("p", 0.5))
-    kept, count = 0, 0
+    kept, count, by_chance = 0, 0, 1.0
     for trial in list(trials):
         if trial.regime not in ("unit", "given"):
             trials.remove(trial)
@@ -108,7 +108,13 @@ def share_masks(
         if trial.mode != "train":
             continue  # torch drops nothing then, and only a suspicion may
         kept, count = kept + int(mask.sum()), count + mask.size
+        if mask.ndim > 1 and len(mask) > 1 and (mask == mask[:1]).all():
+            by_chance *= (p ** len(mask) + (1 - p) ** len(mask)) ** (mask.size // len(mask))
     result.notes.append("torch drops the very elements that yours dropped")
+    if by_chance < 1e-6:
+        text = "one mask is drawn for the whole batch: every sample loses the same elements"
+        result.gaps.append(Gap("forward mask", trials[0].name, text))
+        result.causes.append(Cause("forward mask", text, "contract", 0.0, ("forward mask",)))
     spread = 5 * np.sqrt(max(p * (1 - p), 1e-12) / max(count, 1)) + 1e-9
     share = kept / max(count, 1)
     if abs(share - (1 - p)) > spread:

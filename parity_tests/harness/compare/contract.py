@@ -14,7 +14,7 @@ from parity_tests.harness.compare.own_code import OwnCode
 from parity_tests.harness.compare.own_names import Ran
 from parity_tests.harness.compare.reference import Reference
 from parity_tests.harness.compare.trials import Trial
-from parity_tests.harness.inputs import LAYOUTS
+from parity_tests.harness.inputs import LAYOUTS, same
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -55,7 +55,11 @@ def check_contract(
 
 
 def _layouts(code: OwnCode, trial: Trial) -> list[tuple[str, str]]:
-    found = []
+    found: list[tuple[str, str]] = []
+    other = code.run(trial.given, trial.mode, trial.seed + 1, trial.set_buffers, False, trial.warm)
+    ours = trial.user.found.get("forward output")
+    if ours is not None and not same(other.found.get("forward output", ours), ours):
+        return found  # it draws at random, and what it draws may follow the memory, as torch's does
     moved = ("input", "cotangent")
     for name in ("F", "strided", "negative", "readonly"):
         given = {k: LAYOUTS[name](v) if k.startswith(moved) else v for k, v in trial.given.items()}

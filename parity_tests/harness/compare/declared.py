@@ -46,7 +46,9 @@ def _program(case: Any, mistake: Any, reference: Reference, code: OwnCode) -> Ow
             takes = inspect.signature(forward).parameters
             if any(p.kind is p.VAR_KEYWORD for p in takes.values()):
                 takes = inspect.signature(case.numpy).parameters
-            module = forward(**{k: v for k, v in config.items() if k in takes}).to("float64")
+            kept = {k: v for k, v in config.items() if k in takes}
+            made = {"dtype": "float64"} if "dtype" in takes else {}
+            module = forward(**kept, **made).to("float64")
             program = OwnCode(module, inputs=inputs)
         else:
             backward = backward or getattr(case, "backward", None)
