@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from numpy_impl.optimization import adam as ours
-from parity_tests.harness import OptimizerParity, Refusal
+from parity_tests.harness import Mistake, OptimizerParity, Refusal
 from torch_impl.optimization import adam as theirs
 
 
@@ -23,6 +23,7 @@ class PlainAdam(ours.Adam):
         lr, eps, slip = group["lr"], group["eps"], self.slip
         decay, decoupled = group["weight_decay"], group["decoupled_weight_decay"]
         beta1, beta2 = group["betas"][::-1] if slip == "betas swapped" else group["betas"]
+        new = slip == "moments of the new value"
         state = self.state[p]
         if not state:
             state["step"] = np.zeros((), np.float32)
@@ -49,8 +50,9 @@ class PlainAdam(ours.Adam):
                 p.data *= 1 - lr * decay
             elif not decoupled:
                 g = g + decay * p.data
-        state["exp_avg"] = m = beta1 * state["exp_avg"] + (1 - beta1) * g
-        state["exp_avg_sq"] = v = beta2 * state["exp_avg_sq"] + (1 - beta2) * g**2
+        keep1, keep2 = (1 - beta1, 1 - beta2) if new else (beta1, beta2)
+        state["exp_avg"] = m = keep1 * state["exp_avg"] + (1 - keep1) * g
+        state["exp_avg_sq"] = v = keep2 * state["exp_avg_sq"] + (1 - keep2) * g**2
         correction1, correction2 = 1 - beta1**t, 1 - beta2**t
         if slip == "no bias correction":
             correction1 = correction2 = 1
@@ -68,6 +70,8 @@ class PlainAdam(ours.Adam):
             size = np.sqrt(v_hat + eps)
         elif slip == "eps before bias correction":
             size = (np.sqrt(v) + eps) / np.sqrt(correction2)
+        elif slip == "root forgotten":
+            size = v_hat + eps
         elif slip == "eps left out":
             size = np.sqrt(v_hat) + 1e-300
         else:
@@ -77,21 +81,68 @@ class PlainAdam(ours.Adam):
             p.data *= 1 - lr * decay
 
 
-SLIPS = [
-    "betas swapped",
-    "t starts one late",
-    "one step count for all parameters",
-    "decay turned with maximize",
-    "maximize ignored",
-    "decoupled instead of L2",
-    "no bias correction",
-    "first moment not corrected",
-    "amsgrad ignored",
-    "amsgrad's maximum of the corrected",
-    "eps inside the root",
-    "eps before bias correction",
-    "eps left out",
-]
+SLIPS = {
+    "betas swapped": (
+        "A classic slip of positional arguments, (0.999, 0.9).",
+        "The step follows a mean of a thousand gradients, scaled by the size of the last few.",
+    ),
+    "t starts one late": (
+        "A classic slip: the step is counted before it is used, or from 0 on one side.",
+        "The first steps are too small, by (1 - beta1) / (1 - beta1^2) at the first.",
+    ),
+    "one step count for all parameters": (
+        "The guide's AdamOptimizer counts a step at every call, that is once a parameter.",
+        "Bias correction ends too early, twice as early with two parameters.",
+    ),
+    "decay turned with maximize": (
+        "A classic slip: the sign is turned after the decay is added.",
+        "Going up, weights grow instead of decaying.",
+    ),
+    "maximize ignored": (
+        "A classic slip: the option is taken and never used.",
+        "Training goes the other way.",
+    ),
+    "decoupled instead of L2": (
+        "Code that calls AdamW Adam; torch's Adam adds the decay to the gradient.",
+        "Decay acts alike on all weights, where Adam's is divided by each gradient's size.",
+    ),
+    "no bias correction": (
+        "Old from-scratch versions leave it out, mlx-rs and convnetjs among them.",
+        "The first steps are too large by (1 - beta1) / sqrt(1 - beta2), about 3.",
+    ),
+    "first moment not corrected": (
+        "A classic slip: only the second moment is corrected.",
+        "The first steps are too small, ten times at the first.",
+    ),
+    "amsgrad ignored": (
+        "A classic slip: the option is taken and never used; it shows once gradients shrink.",
+        "The step grows again after rare large gradients.",
+    ),
+    "amsgrad's maximum of the corrected": (
+        "The order of optax's amsgrad; torch takes the maximum before it corrects.",
+        "Early maxima weigh too much and steps stay too small.",
+    ),
+    "eps inside the root": (
+        "Written as sqrt(v + eps).",
+        "Parameters with gradients below sqrt(eps) hardly move.",
+    ),
+    "eps before bias correction": (
+        "Keras, and the paper's epsilon hat; torch adds eps after the correction.",
+        "Early steps of tiny gradients are too small.",
+    ),
+    "eps left out": (
+        "A classic slip while all gradients are large.",
+        "Noise of 1e-12 makes steps as large as lr.",
+    ),
+    "moments of the new value": (
+        "A classic slip: the weights of old and new exchanged, (1 - beta) * m + beta * g.",
+        "The means follow the last gradient alone.",
+    ),
+    "root forgotten": (
+        "A classic slip: m / (v + eps).",
+        "Steps go with 1 / gradient: the flatter the loss, the wilder.",
+    ),
+}
 
 
 class TestAdam(OptimizerParity):
@@ -110,4 +161,7 @@ class TestAdam(OptimizerParity):
         Refusal({"eps": -1.0}, says="Invalid epsilon value: -1.0"),
     ]
     rewrites = {"parameter by parameter": PlainAdam}
-    mistakes = {slip: type(slip, (PlainAdam,), {"slip": slip}) for slip in SLIPS}
+    mistakes = {
+        slip: Mistake(type(slip, (PlainAdam,), {"slip": slip}), *words)
+        for slip, words in SLIPS.items()
+    }

@@ -6,7 +6,7 @@ import torch
 from numpy_impl import nn
 from numpy_impl.module import Parameter
 from numpy_impl.optimization import adamw as ours
-from parity_tests.harness import OptimizerParity, RuleCase
+from parity_tests.harness import Mistake, OptimizerParity, RuleCase
 from parity_tests.harness.bridge import to_torch
 from parity_tests.optimization.test_adam import PlainAdam
 from torch_impl.optimization import adamw as theirs
@@ -21,21 +21,42 @@ class PlainAdamW(ours.AdamW):
     update_one = PlainAdam.update_one
 
 
-SLIPS = [
-    "L2 instead of decoupled",
-    "decay not times lr",
-    "decay after the step",
-    "no bias correction",
-    "eps before bias correction",
-    "one step count for all parameters",
-]
+SLIPS = {
+    "L2 instead of decoupled": (
+        "Adam with weight_decay, in place of AdamW: what the paper was written against.",
+        "Weights with large gradients hardly decay.",
+    ),
+    "decay not times lr": (
+        "apex and early AdamW in TensorFlow Addons: p *= 1 - weight_decay.",
+        "With lr = 1e-3 the decay is a thousand times as strong, and no schedule tames it.",
+    ),
+    "decay after the step": (
+        "A classic slip of order; torch decays first.",
+        "Off by lr * weight_decay times the step: it shows late, and only by comparison.",
+    ),
+    "no bias correction": (
+        "Old from-scratch versions leave it out.",
+        "The first steps are too large by (1 - beta1) / sqrt(1 - beta2), about 3.",
+    ),
+    "eps before bias correction": (
+        "Keras, and the paper's epsilon hat; torch adds eps after the correction.",
+        "Early steps of tiny gradients are too small.",
+    ),
+    "one step count for all parameters": (
+        "The guide's AdamOptimizer counts a step at every call, that is once a parameter.",
+        "Bias correction ends too early, from the second parameter on.",
+    ),
+}
 
 
 class TestAdamW(OptimizerParity):
     numpy, torch = ours.AdamW, theirs.AdamW
     configs = [{}, {"lr": 0.1, "weight_decay": 0.3}, {"lr": 0.1, "amsgrad": True, "maximize": True}]
     rewrites = {"parameter by parameter": PlainAdamW}
-    mistakes = {slip: type(slip, (PlainAdamW,), {"slip": slip}) for slip in SLIPS}
+    mistakes = {
+        slip: Mistake(type(slip, (PlainAdamW,), {"slip": slip}), *words)
+        for slip, words in SLIPS.items()
+    }
 
 
 class Norm(nn.Module):
@@ -60,7 +81,18 @@ def by_name(model, weight_decay=1e-2):
 
 class TestDecayGroups(RuleCase):
     numpy, torch = staticmethod(ours.decay_groups), staticmethod(theirs.decay_groups)
-    mistakes = {"everything decays": decays_all, "norms decay": by_name}
+    mistakes = {
+        "everything decays": Mistake(
+            decays_all,
+            "torch itself, if model.parameters() is handed over as it is.",
+            "Biases and the scales of norms are pulled to 0, for no gain.",
+        ),
+        "norms decay": Mistake(
+            by_name,
+            "Recipes that leave out whatever is called bias.",
+            "The scales of norms, called weight, are pulled to 0.",
+        ),
+    }
 
     def models(self):
         a = nn.Sequential(nn.Linear(3, 4), Norm(), nn.Linear(4, 2, bias=False))

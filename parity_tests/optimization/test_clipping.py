@@ -10,7 +10,7 @@ import torch
 from numpy_impl.module import Parameter
 from numpy_impl.optimization import SGD, AdamW
 from numpy_impl.optimization import clipping as ours
-from parity_tests.harness import REGIMES, RuleCase
+from parity_tests.harness import REGIMES, Mistake, RuleCase
 from parity_tests.harness.bridge import to_numpy, to_torch
 from parity_tests.harness.budget import compare
 from parity_tests.harness.refusal import raises, refused, says
@@ -95,12 +95,36 @@ def clipped_norm(parameters, max_norm, norm_type=2.0, error_if_nonfinite=False):
 class TestClipGradNorm(ClipCase):
     numpy, torch = staticmethod(ours.clip_grad_norm_), staticmethod(theirs.clip_grad_norm_)
     mistakes = {
-        "each array by its own norm": per_array,
-        "scaled up, too": scaled(lambda m, n: m / (n + 1e-6)),
-        "without 1e-6": scaled(lambda m, n: 1.0 if n <= m else m / n),
-        "1e-6 only against zero": scaled(lambda m, n: min(m / max(n, 1e-6), 1.0)),
-        "root mean square": scaled(lambda m, n: min(m / (n + 1e-6), 1.0), mean_square),
-        "returns the norm after clipping": clipped_norm,
+        "each array by its own norm": Mistake(
+            per_array,
+            "numpy-ml and Keras's clipnorm clip each array for itself.",
+            "The direction of the step changes: small layers gain on large ones.",
+        ),
+        "scaled up, too": Mistake(
+            scaled(lambda m, n: m / (n + 1e-6)),
+            "A classic slip: the minimum with 1 is forgotten.",
+            "Small gradients are blown up to max_norm: training never settles.",
+        ),
+        "without 1e-6": Mistake(
+            scaled(lambda m, n: 1.0 if n <= m else m / n),
+            "The formula as papers have it; torch adds 1e-6 to the norm.",
+            "Off by 1e-6 over the norm: it shows in comparisons, and for tiny gradients.",
+        ),
+        "1e-6 only against zero": Mistake(
+            scaled(lambda m, n: min(m / max(n, 1e-6), 1.0)),
+            "Written as `max(norm, eps)`; torch adds.",
+            "Off by 1e-6 over the norm.",
+        ),
+        "root mean square": Mistake(
+            scaled(lambda m, n: min(m / (n + 1e-6), 1.0), mean_square),
+            "A classic slip: the mean of squares for their sum.",
+            "A large model is hardly ever clipped.",
+        ),
+        "returns the norm after clipping": Mistake(
+            clipped_norm,
+            "A classic slip: the norm is measured again for the log.",
+            "The log shows max_norm wherever it was exceeded.",
+        ),
     }
 
     def check_agrees_in_every_regime(self, log, rng):
@@ -197,7 +221,18 @@ def to_zero(parameters, clip_value):
 
 class TestClipGradValue(ClipCase):
     numpy, torch = staticmethod(ours.clip_grad_value_), staticmethod(theirs.clip_grad_value_)
-    mistakes = {"from above only": one_sided, "sets to zero": to_zero}
+    mistakes = {
+        "from above only": Mistake(
+            one_sided,
+            "Written with `np.minimum` alone.",
+            "Large negative gradients go through.",
+        ),
+        "sets to zero": Mistake(
+            to_zero,
+            "A classic slip: what is too large is masked out.",
+            "The worst mistakes are not learnt from.",
+        ),
+    }
 
     def check_agrees_in_every_regime(self, log, rng):
         for value in (0.5, 1e4, 0.0, 3):
@@ -270,11 +305,19 @@ class TestTotalNorm(RuleCase):
         log.require(p.grad == 0, "max_norm 0")
 
     mistakes = {
-        "sum of the norms": lambda tensors, norm_type=2.0, error_if_nonfinite=False: np.sum(
-            [ours.get_total_norm(g, norm_type) for g in tensors]
+        "sum of the norms": Mistake(
+            lambda tensors, norm_type=2.0, error_if_nonfinite=False: np.sum(
+                [ours.get_total_norm(g, norm_type) for g in tensors]
+            ),
+            "A classic slip: norms are added, where their squares are meant.",
+            "The more arrays, the earlier it clips.",
         ),
-        "no root": lambda tensors, norm_type=2.0, error_if_nonfinite=False: (
-            ours.get_total_norm(tensors, norm_type, error_if_nonfinite) ** 2
+        "no root": Mistake(
+            lambda tensors, norm_type=2.0, error_if_nonfinite=False: (
+                ours.get_total_norm(tensors, norm_type, error_if_nonfinite) ** 2
+            ),
+            "A classic slip: the root of the sum is forgotten.",
+            "Gradients above 1 are clipped too hard, those below hardly.",
         ),
     }
 
@@ -302,9 +345,21 @@ def lets_nan_through(optimizer, max_norm, norm_type=2.0):
 class TestClippedStep(RuleCase):
     numpy, torch = staticmethod(ours.clipped_step), staticmethod(theirs.clipped_step)
     mistakes = {
-        "clips after the step": steps_first,
-        "each group by its own norm": by_group,
-        "lets NaN through": lets_nan_through,
+        "clips after the step": Mistake(
+            steps_first,
+            "A classic slip of order: backward, step, clip.",
+            "Nothing is clipped.",
+        ),
+        "each group by its own norm": Mistake(
+            by_group,
+            "A loop over the groups, as one is used to from the optimizer.",
+            "Groups are clipped by different factors, and the direction changes.",
+        ),
+        "lets NaN through": Mistake(
+            lets_nan_through,
+            "torch's default, error_if_nonfinite=False.",
+            "One NaN makes all gradients NaN, and then all weights.",
+        ),
     }
 
     def check_parameters_after_three_steps(self, log, rng):

@@ -5,8 +5,18 @@ from typing import Any
 
 from numpy_impl.optimization import LRScheduler
 from numpy_impl.optimization import decay as ours
-from parity_tests.harness import Refusal, SchedulerParity
+from parity_tests.harness import Mistake, Refusal, SchedulerParity
 from torch_impl.optimization import decay as theirs
+
+OF_THE_EPOCH = (
+    "The formula of the epoch, as papers and most code have it; torch makes each rate from the one "
+    "before.",
+    "A rate that was changed by hand is forgotten at the next epoch.",
+)
+FROM_ONE = (
+    "Code that counts epochs from 1 and starts with the base rate twice.",
+    "Every rate comes one epoch later than asked.",
+)
 
 
 def closed(base: Any, form: Any) -> Any:
@@ -48,13 +58,22 @@ class TestExponentialLR(SchedulerParity):
             return self._scaled(self.gamma)
 
     mistakes = {
-        "closed form": closed(
-            ours.ExponentialLR, lambda s: [b * s.gamma**s.last_epoch for b in s.base_lrs]
+        "closed form": Mistake(
+            closed(ours.ExponentialLR, lambda s: [b * s.gamma**s.last_epoch for b in s.base_lrs]),
+            *OF_THE_EPOCH,
         ),
-        "decays before the first epoch": First,
-        "exp(-gamma * epoch)": closed(
-            ours.ExponentialLR,
-            lambda s: [b * math.exp(-s.gamma * s.last_epoch) for b in s.base_lrs],
+        "decays before the first epoch": Mistake(
+            First,
+            "A classic slip: the rate is multiplied as soon as the schedule is made.",
+            "Every rate comes one epoch early.",
+        ),
+        "exp(-gamma * epoch)": Mistake(
+            closed(
+                ours.ExponentialLR,
+                lambda s: [b * math.exp(-s.gamma * s.last_epoch) for b in s.base_lrs],
+            ),
+            "Textbooks write lr * exp(-k * epoch), where torch has lr * gamma^epoch.",
+            "With gamma = 0.9 the rate falls to 0.41 of itself in every epoch.",
         ),
     }
 
@@ -73,12 +92,22 @@ class TestStepLR(SchedulerParity):
             return self._scaled(1 if self._is_initial else self.gamma ** (1 / self.step_size))
 
     mistakes = {
-        "closed form": closed(
-            ours.StepLR,
-            lambda s: [b * s.gamma ** (s.last_epoch // s.step_size) for b in s.base_lrs],
+        "closed form": Mistake(
+            closed(
+                ours.StepLR,
+                lambda s: [b * s.gamma ** (s.last_epoch // s.step_size) for b in s.base_lrs],
+            ),
+            *OF_THE_EPOCH,
         ),
-        "one epoch late": late(ours.StepLR),
-        "smooth instead of steps": EveryEpoch,
+        "one epoch late": Mistake(
+            late(ours.StepLR),
+            *FROM_ONE,
+        ),
+        "smooth instead of steps": Mistake(
+            EveryEpoch,
+            "Written with / for //.",
+            "The rate falls in every epoch, and is below torch's between the steps.",
+        ),
     }
 
 
@@ -86,18 +115,28 @@ class TestPolynomialLR(SchedulerParity):
     numpy, torch = ours.PolynomialLR, theirs.PolynomialLR
     configs = [{}, {"total_iters": 20, "power": 2.0}, {"total_iters": 11, "power": 0.5}]
     mistakes = {
-        "closed form": closed(
-            ours.PolynomialLR,
-            lambda s: [
-                b * (1 - min(s.total_iters, s.last_epoch) / s.total_iters) ** s.power
-                for b in s.base_lrs
-            ],
+        "closed form": Mistake(
+            closed(
+                ours.PolynomialLR,
+                lambda s: [
+                    b * (1 - min(s.total_iters, s.last_epoch) / s.total_iters) ** s.power
+                    for b in s.base_lrs
+                ],
+            ),
+            *OF_THE_EPOCH,
         ),
-        "inverse time": closed(
-            ours.PolynomialLR,
-            lambda s: [b / (1 + s.last_epoch / s.total_iters) ** s.power for b in s.base_lrs],
+        "inverse time": Mistake(
+            closed(
+                ours.PolynomialLR,
+                lambda s: [b / (1 + s.last_epoch / s.total_iters) ** s.power for b in s.base_lrs],
+            ),
+            "The guide's decay_type='polynomial' is lr / (1 + epoch * rate).",
+            "The rate never reaches 0, and is at half where it should have ended.",
         ),
-        "one epoch late": late(ours.PolynomialLR),
+        "one epoch late": Mistake(
+            late(ours.PolynomialLR),
+            *FROM_ONE,
+        ),
     }
 
 
@@ -128,9 +167,19 @@ class TestLinearLR(SchedulerParity):
                 self.total_iters = kept
 
     mistakes = {
-        "closed form": closed(ours.LinearLR, ours.LinearLR._get_closed_form_lr),
-        "one epoch too long": PastTheEnd,
-        "one epoch late": late(ours.LinearLR),
+        "closed form": Mistake(
+            closed(ours.LinearLR, ours.LinearLR._get_closed_form_lr),
+            *OF_THE_EPOCH,
+        ),
+        "one epoch too long": Mistake(
+            PastTheEnd,
+            "Counting both ends of the ramp.",
+            "The full rate comes one epoch later than asked, on a flatter ramp.",
+        ),
+        "one epoch late": Mistake(
+            late(ours.LinearLR),
+            *FROM_ONE,
+        ),
     }
 
 
@@ -145,16 +194,40 @@ class TestCosineAnnealingLR(SchedulerParity):
             return self._scaled(1) if self.last_epoch > self.T_max else super().get_lr()
 
     mistakes = {
-        "closed form": closed(ours.CosineAnnealingLR, ours.CosineAnnealingLR._get_closed_form_lr),
-        "stays at the foot": Stays,
-        "one epoch late": late(ours.CosineAnnealingLR),
-        "whole cosine": closed(
-            ours.CosineAnnealingLR,
-            lambda s: [
-                s.eta_min
-                + (b - s.eta_min) * (1 + math.cos(2 * math.pi * s.last_epoch / s.T_max)) / 2
-                for b in s.base_lrs
-            ],
+        "closed form": Mistake(
+            closed(ours.CosineAnnealingLR, ours.CosineAnnealingLR._get_closed_form_lr),
+            *OF_THE_EPOCH,
+        ),
+        "stays at the foot": Mistake(
+            Stays,
+            "Code that holds the rate at eta_min after T_max; torch's cosine goes up again.",
+            "Equal up to T_max; after it torch's rate rises.",
+        ),
+        "one epoch late": Mistake(
+            late(ours.CosineAnnealingLR),
+            *FROM_ONE,
+        ),
+        "whole cosine": Mistake(
+            closed(
+                ours.CosineAnnealingLR,
+                lambda s: [
+                    s.eta_min
+                    + (b - s.eta_min) * (1 + math.cos(2 * math.pi * s.last_epoch / s.T_max)) / 2
+                    for b in s.base_lrs
+                ],
+            ),
+            "A classic slip: 2 pi for pi.",
+            "The rate is at its foot in the middle, and ends where it began.",
+        ),
+        "eta_min left out": Mistake(
+            closed(
+                ours.CosineAnnealingLR,
+                lambda s: [
+                    b * (1 + math.cos(math.pi * s.last_epoch / s.T_max)) / 2 for b in s.base_lrs
+                ],
+            ),
+            "A classic slip: the option is taken and never used.",
+            "The rate ends at 0: the last epochs change nothing.",
         ),
     }
 
@@ -167,15 +240,32 @@ class TestInverseTimeLR(SchedulerParity):
         Refusal({"decay_rate": float("nan")}, says="got nan"),
     ]
     mistakes = {
-        "closed form": closed(ours.InverseTimeLR, ours.InverseTimeLR._get_closed_form_lr),
-        "the present rate divided again": type(
-            "Compounded",
-            (ours.InverseTimeLR,),
-            {"get_lr": lambda s: s._scaled(1 / (1 + s.decay_rate * s.last_epoch))},
+        "closed form": Mistake(
+            closed(ours.InverseTimeLR, ours.InverseTimeLR._get_closed_form_lr),
+            "The guide's own line: lr / (1 + epoch * rate) of the first rate.",
+            "A rate that was changed by hand is forgotten at the next epoch.",
         ),
-        "one epoch late": late(ours.InverseTimeLR),
-        "polynomial": closed(
-            ours.InverseTimeLR,
-            lambda s: [b * (1 - min(s.last_epoch, 30) / 30) ** s.decay_rate for b in s.base_lrs],
+        "the present rate divided again": Mistake(
+            type(
+                "Compounded",
+                (ours.InverseTimeLR,),
+                {"get_lr": lambda s: s._scaled(1 / (1 + s.decay_rate * s.last_epoch))},
+            ),
+            "The first rate's formula applied to the present rate.",
+            "Divisors multiply up: the rate is gone within a few epochs.",
+        ),
+        "one epoch late": Mistake(
+            late(ours.InverseTimeLR),
+            *FROM_ONE,
+        ),
+        "polynomial": Mistake(
+            closed(
+                ours.InverseTimeLR,
+                lambda s: [
+                    b * (1 - min(s.last_epoch, 30) / 30) ** s.decay_rate for b in s.base_lrs
+                ],
+            ),
+            "Whoever takes the guide's name for this decay at its word.",
+            "The rate ends at 0, where inverse time never does.",
         ),
     }

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from numpy_impl.optimization import rmsprop as ours
-from parity_tests.harness import OptimizerParity, Refusal
+from parity_tests.harness import Mistake, OptimizerParity, Refusal
 from torch_impl.optimization import rmsprop as theirs
 
 
@@ -63,18 +63,48 @@ class PlainRMSprop(ours.RMSprop):
         p.data -= lr * step
 
 
-SLIPS = [
-    "starts at 1",
-    "maximize ignored",
-    "decoupled decay",
-    "alpha on the new square",
-    "centered ignored",
-    "divides by the old square",
-    "bias corrected",
-    "eps inside the root",
-    "lr inside the buffer",
-    "momentum on the gradient",
-]
+SLIPS = {
+    "starts at 1": (
+        "Keras's Adagrad starts its accumulator at 0.1, TensorFlow 1's RMSprop at 1; torch at 0.",
+        "The first steps are as small as the true gradients, not as large as lr / sqrt(1 - alpha).",
+    ),
+    "maximize ignored": (
+        "A classic slip: the option is taken and never used.",
+        "Training goes the other way.",
+    ),
+    "decoupled decay": (
+        "Code that shrinks weights beside the step, as AdamW does.",
+        "Decay acts alike on all weights, where torch divides it by each gradient's size.",
+    ),
+    "alpha on the new square": (
+        "Code whose decay rate weighs the new value; torch's alpha keeps the old.",
+        "The mean follows the last gradient alone, and steps are all of size lr.",
+    ),
+    "centered ignored": (
+        "A classic slip: the option is taken and never used.",
+        "Steps along steady gradients are too small.",
+    ),
+    "divides by the old square": (
+        "A classic slip of order: the step is taken before the mean is updated.",
+        "The first step divides by eps alone.",
+    ),
+    "bias corrected": (
+        "Adam's correction carried over; torch's RMSprop has none.",
+        "The first steps are ten times too small at 0.99.",
+    ),
+    "eps inside the root": (
+        "TensorFlow 1 and chainer: sqrt(v + eps).",
+        "Tiny gradients give far smaller steps, the more so with the usual large eps.",
+    ),
+    "lr inside the buffer": (
+        "TensorFlow and Keras: momentum * buffer + lr * step.",
+        "Equal until the learning rate changes.",
+    ),
+    "momentum on the gradient": (
+        "A classic slip: momentum first, then the division.",
+        "Old gradients are divided by the new size.",
+    ),
+}
 
 
 class TestRMSprop(OptimizerParity):
@@ -100,4 +130,7 @@ class TestRMSprop(OptimizerParity):
         Refusal({"momentum": -0.1}, says="Invalid momentum value: -0.1"),
     ]
     rewrites = {"parameter by parameter": PlainRMSprop}
-    mistakes = {slip: type(slip, (PlainRMSprop,), {"slip": slip}) for slip in SLIPS}
+    mistakes = {
+        slip: Mistake(type(slip, (PlainRMSprop,), {"slip": slip}), *words)
+        for slip, words in SLIPS.items()
+    }

@@ -9,7 +9,7 @@ import pytest
 from numpy_impl.module import Parameter
 from numpy_impl.optimization import SGD, ExponentialLR
 from numpy_impl.optimization import scheduler as ours
-from parity_tests.harness import Refusal, SchedulerParity
+from parity_tests.harness import Mistake, Refusal, SchedulerParity
 from torch_impl.optimization import scheduler as theirs
 
 
@@ -47,7 +47,18 @@ class TestLambdaLR(SchedulerParity):
             pairs = zip(self.lr_lambdas, self.base_lrs, strict=True)
             return [base * fn(self.last_epoch + 1) for fn, base in pairs]
 
-    mistakes = {"times the present rate": OnThePresentRate, "counts from 1": CountsFromOne}
+    mistakes = {
+        "times the present rate": Mistake(
+            OnThePresentRate,
+            "A classic slip: the factor of MultiplicativeLR taken for LambdaLR's.",
+            "Factors multiply up: the rate is gone within a few epochs.",
+        ),
+        "counts from 1": Mistake(
+            CountsFromOne,
+            "Code whose first epoch is number 1.",
+            "The whole schedule is one epoch ahead.",
+        ),
+    }
 
 
 class TestLambdaLRByGroup(SchedulerParity):
@@ -55,12 +66,31 @@ class TestLambdaLRByGroup(SchedulerParity):
     configs = [{"lr_lambda": [inverse, Halved(3)]}]
     groups = (2,)
 
+    class FirstBase(ours.LambdaLR):
+        def get_lr(self):
+            super().get_lr()
+            return [self.base_lrs[0] * fn(self.last_epoch) for fn in self.lr_lambdas]
+
     class FirstForAll(ours.LambdaLR):
         def get_lr(self):
             super().get_lr()
             return [base * self.lr_lambdas[0](self.last_epoch) for base in self.base_lrs]
 
-    mistakes = {"the first for every group": FirstForAll}
+    mistakes = {
+        "the first for every group": Mistake(
+            FirstForAll,
+            "A classic slip: the list is taken and its first entry used.",
+            "All groups follow one schedule.",
+        ),
+        "of the first rate of all": Mistake(
+            FirstBase,
+            "A classic slip: one base rate for every group.",
+            "Groups lose the rates that they were given.",
+        ),
+    }
+
+    def beside_torch(self, settings, stand_in):
+        return iter(())  # what is compared there has one group
 
 
 def chain(*schedules, milestones):
@@ -141,10 +171,26 @@ class TestSequentialLR(SchedulerParity):
             self._last_lr = scheduler.get_last_lr()
 
     mistakes = {
-        "switches one epoch late": LateSwitch,
-        "first steps not taken back": NoUndo,
-        "the next begins from the present rate": CarriedOn,
+        "switches one epoch late": Mistake(
+            LateSwitch,
+            "Written with > for >= at the milestone.",
+            "Every schedule runs one epoch longer than asked.",
+        ),
+        "first steps not taken back": Mistake(
+            NoUndo,
+            "A classic slip: all schedules are built one after the other on one optimizer, and "
+            "each takes its first step.",
+            "The first rate is the product of all first factors.",
+        ),
+        "the next begins from the present rate": Mistake(
+            CarriedOn,
+            "Code that hands the last rate on; torch starts the next schedule from the base rate.",
+            "After a decay the next schedule starts too low.",
+        ),
     }
+
+    def beside_torch(self, settings, stand_in):
+        return iter(())  # a chain is compared schedule by schedule
 
 
 def test_a_chain_refuses_the_schedule_of_another_optimizer():

@@ -6,7 +6,7 @@ import numpy as np
 
 from numpy_impl.optimization import Optimizer
 from numpy_impl.optimization import sgd as ours
-from parity_tests.harness import OptimizerParity, Refusal
+from parity_tests.harness import Mistake, OptimizerParity, Refusal
 from torch_impl.optimization import sgd as theirs
 
 
@@ -53,17 +53,44 @@ class PlainSGD(ours.SGD):
         p.data -= lr * g
 
 
-SLIPS = [
-    "decay turned with maximize",
-    "maximize ignored",
-    "decay of lambda*sum(p^2)",
-    "decoupled decay",
-    "lr inside the buffer",
-    "momentum as a running mean",
-    "first buffer damped",
-    "nesterov ignored",
-    "look-ahead without the gradient",
-]
+SLIPS = {
+    "decay turned with maximize": (
+        "A classic slip: the sign is turned after the decay is added.",
+        "Going up, weights grow instead of decaying.",
+    ),
+    "maximize ignored": (
+        "A classic slip: the option is taken and never used.",
+        "Training goes the other way.",
+    ),
+    "decay of lambda*sum(p^2)": (
+        "Keras's l2 and the guide's penalty have no half; torch's weight_decay has it.",
+        "Weights decay twice as fast.",
+    ),
+    "decoupled decay": (
+        "Code that shrinks weights beside the step, as AdamW does.",
+        "Equal without momentum; with it the decay is not smoothed.",
+    ),
+    "lr inside the buffer": (
+        "Keras's SGD: velocity = momentum * velocity - lr * g.",
+        "Equal until the learning rate changes; then old gradients keep their old rate.",
+    ),
+    "momentum as a running mean": (
+        "Written as mu * v + (1 - mu) * g; torch does not damp.",
+        "Steps are ten times too small at 0.9.",
+    ),
+    "first buffer damped": (
+        "A classic slip: the first step damped like the others; torch's buffer starts as g.",
+        "The first steps are too small wherever dampening is used.",
+    ),
+    "nesterov ignored": (
+        "A classic slip: the option is taken and never used.",
+        "Plain momentum: it overshoots where Nesterov's form brakes.",
+    ),
+    "look-ahead without the gradient": (
+        "A classic slip: mu * v for g + mu * v.",
+        "The present gradient counts only through the past.",
+    ),
+}
 
 
 class TestSGD(OptimizerParity):
@@ -83,4 +110,7 @@ class TestSGD(OptimizerParity):
         Refusal({"nesterov": True, "momentum": 0.9, "dampening": 0.1}, says="got 0.9 and 0.1"),
     ]
     rewrites = {"parameter by parameter": PlainSGD}
-    mistakes = {slip: type(slip, (PlainSGD,), {"slip": slip}) for slip in SLIPS}
+    mistakes = {
+        slip: Mistake(type(slip, (PlainSGD,), {"slip": slip}), *words)
+        for slip, words in SLIPS.items()
+    }

@@ -1,8 +1,10 @@
 """A warm-up chained before any schedule."""
 
+from typing import Any
+
 from numpy_impl.optimization import warmup as ours
 from numpy_impl.optimization.scheduler import SequentialLR
-from parity_tests.harness import SchedulerParity
+from parity_tests.harness import Mistake, SchedulerParity
 from torch_impl.optimization import warmup as theirs
 
 
@@ -28,6 +30,14 @@ def one_short(schedule, warmup_epochs, start_factor=0.1):
     return ours.warmup_then(schedule, max(warmup_epochs - 1, 0), start_factor)
 
 
+def stays_low(schedule, warmup_epochs, start_factor=0.1):
+    chained = ours.warmup_then(schedule, warmup_epochs, start_factor)
+    rising: list[Any] = list(chained._schedulers[:-1])
+    for one in rising:
+        one.end_factor = one.start_factor
+    return chained
+
+
 class TestWarmupThen(SchedulerParity):
     numpy, torch = staticmethod(ours.warmup_then), staticmethod(theirs.warmup_then)
     configs = [
@@ -36,7 +46,31 @@ class TestWarmupThen(SchedulerParity):
         {"then": ("InverseTimeLR", {"decay_rate": 0.2}), "warmup_epochs": 0},
     ]
     jumps, restarts = False, None
-    mistakes = {"both at once": no_milestone, "from zero": from_zero, "one epoch short": one_short}
+    mistakes = {
+        "both at once": Mistake(
+            no_milestone,
+            "Two schedules stepped side by side, where one is meant to follow the other.",
+            "The decay runs through the warm-up, and the peak is never reached.",
+        ),
+        "from zero": Mistake(
+            from_zero,
+            "Recipes that warm up from a rate of 0.",
+            "The first epoch is spent without a step.",
+        ),
+        "one epoch short": Mistake(
+            one_short,
+            "Counting epochs from 1, or up to and including the last of the warm-up.",
+            "The whole rest of the schedule is one epoch early.",
+        ),
+        "ends at the start factor": Mistake(
+            stays_low,
+            "A classic slip: a constant factor for a growing one.",
+            "The rate jumps at the end of the warm-up, which it was to prevent.",
+        ),
+    }
+
+    def beside_torch(self, settings, stand_in):
+        return iter(())  # a chain is compared schedule by schedule
 
     def build(self, side, optimizer, config):
         name, arguments = config["then"]
