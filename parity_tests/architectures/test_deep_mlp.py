@@ -6,7 +6,7 @@ from numpy_impl import nn
 from numpy_impl.architectures import deep_mlp as ours
 from numpy_impl.layers import ReLU, Sigmoid
 from numpy_impl.normalization import BatchNorm1d
-from parity_tests.harness import ModuleParity, Refusal, arrays
+from parity_tests.harness import Mistake, ModuleParity, Refusal, arrays
 from torch_impl.architectures import deep_mlp as theirs
 
 
@@ -26,6 +26,7 @@ class BiasBeforeTheNorm(ours.DeepMLP):
         for i, layer in enumerate(self.net):
             if isinstance(layer, nn.Linear) and layer.bias is None:
                 self.net[i] = nn.Linear(layer.in_features, layer.out_features)
+                self.net[i].bias.data.fill(0.5)  # as after some training
 
 
 class NormAfterTheActivation(ours.DeepMLP):
@@ -88,10 +89,26 @@ class TestDeepMLP(ModuleParity):
         Refusal({"layers": [4, 3]}, (np.zeros((2, 5)),), r"got \(2, 5\)"),
     ]
     mistakes = {
-        "activation on the output": ActivationOnTheOutput,
-        "bias before the norm": BiasBeforeTheNorm,
-        "norm after the activation": NormAfterTheActivation,
-        "activation's gradient left out": ActivationPassedOver,
+        "activation on the output": Mistake(
+            ActivationOnTheOutput,
+            "The guide's DeepMLP puts its activation on the last layer, too.",
+            "Targets below 0 cannot be reached, and outputs can die.",
+        ),
+        "bias before the norm": Mistake(
+            BiasBeforeTheNorm,
+            "torch's Linear has a bias unless told otherwise.",
+            "The norm subtracts it again: a parameter without any effect but on the running mean.",
+        ),
+        "norm after the activation": Mistake(
+            NormAfterTheActivation,
+            "A common order; Ioffe & Szegedy put the norm before the activation.",
+            "The next layer gets centred inputs, and negative ones.",
+        ),
+        "activation's gradient left out": Mistake(
+            ActivationPassedOver,
+            "A classic slip: backward asks only the layers that have parameters.",
+            "Gradients are those of a network without its non-linearities.",
+        ),
     }
 
     def make_inputs(self, rng, shape, regime, config):

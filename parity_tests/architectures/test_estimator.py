@@ -11,7 +11,7 @@ import numpy_impl.architectures
 import numpy_impl.optimization
 import torch_impl.architectures
 import torch_impl.optimization
-from parity_tests.harness import RuleCase
+from parity_tests.harness import Mistake, RuleCase
 from parity_tests.harness.bridge import to_numpy, to_torch
 from parity_tests.harness.refusal import refused
 
@@ -61,9 +61,21 @@ class TestEstimator(RuleCase):
     numpy, torch = numpy_impl.architectures.DeepMLP, torch_impl.architectures.DeepMLP
     covers = (numpy_impl.architectures.Estimator,)
     mistakes = {
-        "activation on the output": ReluOnTheOutput,
-        "logits handed out as probabilities": LogitsAsProbabilities,
-        "short batches left out": LastRowLeftOut,
+        "activation on the output": Mistake(
+            ReluOnTheOutput,
+            "The guide's DeepMLP puts its activation on the last layer, too.",
+            "A regression never predicts less than 0.",
+        ),
+        "logits handed out as probabilities": Mistake(
+            LogitsAsProbabilities,
+            "A classic slip: the softmax lives in the loss and is forgotten without it.",
+            "Rows do not sum to 1; the most likely class is the same.",
+        ),
+        "short batches left out": Mistake(
+            LastRowLeftOut,
+            "Written as `range(n // batch_size)`.",
+            "Up to batch_size - 1 samples are never seen, the same ones without a shuffle.",
+        ),
     }
 
     def pair(self, *args, **options):

@@ -5,7 +5,7 @@ import numpy as np
 from numpy_impl import nn
 from numpy_impl.architectures import residual as ours
 from numpy_impl.layers import ReLU, Tanh
-from parity_tests.harness import ModuleParity, Refusal, arrays
+from parity_tests.harness import Mistake, ModuleParity, Refusal, arrays
 from torch_impl.architectures import residual as theirs
 
 BLOCK = {"in_features": 5, "hidden_features": 4, "out_features": 5}
@@ -19,8 +19,14 @@ class SkipDropped(ours.ResidualBlock):
     """The guide's: no skip where the widths differ."""
 
     def forward(self, x):
-        y = super().forward(x)
-        return y if isinstance(self.skip, nn.Identity) else self.activation(self.branch(x))
+        if isinstance(self.skip, nn.Identity):
+            return super().forward(x)
+        return self.activation(self.branch(x))
+
+    def backward(self, dy):
+        if isinstance(self.skip, nn.Identity):
+            return super().backward(dy)
+        return self.branch.backward(self.activation.backward(dy))
 
 
 class SkipGradientDropped(ours.ResidualBlock):
@@ -54,12 +60,12 @@ class SkipFromTheActivated(ours.ResidualBlock):
     """Pre-activation with the skip taken after the first norm and activation."""
 
     def forward(self, x):
-        y = x
+        y = skipped = x
         for layer in self.branch:
             y = layer(y)
-            if isinstance(layer, ReLU | Tanh):
-                break
-        return self.activation(self.skip(y) + self.branch(x))
+            if isinstance(layer, ReLU | Tanh) and skipped is x:
+                skipped = y
+        return self.activation(self.skip(skipped) + y)
 
 
 class TestResidualBlock(ModuleParity):
@@ -81,11 +87,31 @@ class TestResidualBlock(ModuleParity):
         Refusal(BLOCK, (np.zeros((2, 4)),), r"got \(2, 4\)"),
     ]
     mistakes = {
-        "skip dropped where widths differ": SkipDropped,
-        "gradient of the skip dropped": SkipGradientDropped,
-        "no activation after the addition": NothingAfterTheAddition,
-        "activation before the addition": ActivationBeforeTheAddition,
-        "skip from the activated input": SkipFromTheActivated,
+        "skip dropped where widths differ": Mistake(
+            SkipDropped,
+            "The guide's ResidualBlock adds the input only if its shape fits.",
+            "Where widths change there is no shortcut, and no word of it.",
+        ),
+        "gradient of the skip dropped": Mistake(
+            SkipGradientDropped,
+            "A classic slip: backward follows the branch alone.",
+            "Gradients vanish with depth as if there were no skips.",
+        ),
+        "no activation after the addition": Mistake(
+            NothingAfterTheAddition,
+            "The guide's block ends with the addition; He et al. 2015 put a ReLU after it.",
+            "Another network: sums grow from block to block.",
+        ),
+        "activation before the addition": Mistake(
+            ActivationBeforeTheAddition,
+            "A classic slip: x + relu(branch(x)).",
+            "Blocks can only add, so signals grow with depth.",
+        ),
+        "skip from the activated input": Mistake(
+            SkipFromTheActivated,
+            "A common form of pre-activation, without the clean path of He et al. 2016.",
+            "The shortcut is cut by every activation on its way.",
+        ),
     }
 
 
@@ -97,6 +123,16 @@ class NoProjection(ours.ResidualMLP):
         for block in self.net:
             if isinstance(block, ours.ResidualBlock):
                 block.__class__ = SkipDropped
+
+
+class NoSkipGradients(ours.ResidualMLP):
+    """Blocks that only the branch's gradient comes back through."""
+
+    def __init__(self, layers, *args, **options):
+        super().__init__(layers, *args, **options)
+        for block in self.net:
+            if isinstance(block, ours.ResidualBlock):
+                block.__class__ = SkipGradientDropped
 
 
 class TestResidualMLP(ModuleParity):
@@ -114,7 +150,18 @@ class TestResidualMLP(ModuleParity):
         Refusal({"layers": [4, 3]}, says="three or more"),
         Refusal({"layers": [4, 5, 5, 3], "dropout": 2.0}, says="2.0"),
     ]
-    mistakes = {"no projection": NoProjection}
+    mistakes = {
+        "no projection": Mistake(
+            NoProjection,
+            "The guide's block adds the input only if its shape fits.",
+            "Where widths change there is no shortcut, and no word of it.",
+        ),
+        "gradient of the skips dropped": Mistake(
+            NoSkipGradients,
+            "A classic slip: backward follows the branches alone.",
+            "Gradients vanish with depth as if there were no skips.",
+        ),
+    }
 
     def make_inputs(self, rng, shape, regime, config):
         return (regime(rng, (shape[0], config["layers"][0])),)

@@ -159,7 +159,7 @@ class FunctionParity(Case):
         """The function with every configuration, the last ones first, and plain inputs."""
         rng, other = self.rng(settings, "beside torch"), type(self.standing_in(stand_in))
         for shape, config in itertools.product(reversed(self.inputs), reversed(self.configs)):
-            inputs = self.make_inputs(rng, shape.of(config), self._plain(), config)
+            inputs = self.make_inputs(rng, shape.of(config), self.plain(), config)
             yield {
                 "mine": other.numpy,
                 "theirs": type(self).torch,

@@ -11,7 +11,7 @@ from numpy_impl.initialization import by_activation as ours
 from numpy_impl.initialization import fan
 from numpy_impl.layers import Linear
 from numpy_impl.random import default_generator
-from parity_tests.harness import Case, Check
+from parity_tests.harness import Case, Check, Mistake
 from parity_tests.harness.bridge import same_stream, to_numpy
 from parity_tests.harness.init_case import Handed, handed
 from parity_tests.harness.limits import called_alike
@@ -30,6 +30,10 @@ def gain_one(module, activation="relu", generator=None):
             if layer.bias is not None:
                 layer.bias.data.fill(0)
     return module
+
+
+def always_relu(module, activation="relu", generator=None):
+    return ours.init_weights(module, "relu", generator)
 
 
 def bias_left(module, activation="relu", generator=None):
@@ -63,7 +67,23 @@ def network(side, linear, norm):
 
 class TestInitWeights(Case):
     numpy, torch = ours.init_weights, theirs.init_weights
-    mistakes = {"gain 1": gain_one, "bias left": bias_left}
+    mistakes = {
+        "gain 1": Mistake(
+            gain_one,
+            "One rule for every activation.",
+            "Behind ReLU signals shrink by sqrt(2) in every layer.",
+        ),
+        "bias left": Mistake(
+            bias_left,
+            "torch's own start of a Linear, which draws its bias.",
+            "Units start with different shifts, which He's and Xavier's rules do not count in.",
+        ),
+        "He for all": Mistake(
+            always_relu,
+            "A classic slip: the activation is not looked at.",
+            "Sigmoid and tanh start half saturated.",
+        ),
+    }
 
     def checks(self, settings):
         for activation in ACTIVATIONS:

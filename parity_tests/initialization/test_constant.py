@@ -3,7 +3,7 @@
 import numpy as np
 
 from numpy_impl.initialization import constant as ours
-from parity_tests.harness import InitializerParity, Refusal, grid
+from parity_tests.harness import InitializerParity, Mistake, Refusal, grid
 from torch_impl.initialization import constant as theirs
 
 EVERY_SHAPE = ((), (4,), (0, 3), (3, 5), (5, 3), (3, 2, 5))
@@ -25,12 +25,25 @@ class TestConstant(InitializerParity):
 class TestOnes(InitializerParity):
     numpy, torch = ours.ones_, theirs.ones_
     shapes = EVERY_SHAPE
-    mistakes = {"filled with zeros": ours.zeros_}
+    mistakes = {
+        "filled with zeros": Mistake(
+            ours.zeros_,
+            "A classic slip: np.zeros for np.ones, for the scale of a norm for instance.",
+            "Everything behind it is 0, and so are its gradients.",
+        ),
+    }
 
 
 class TestZeros(InitializerParity):
     numpy, torch = ours.zeros_, theirs.zeros_
     shapes = EVERY_SHAPE
+
+
+def anti_diagonal(tensor):
+    """Ones where row and column count against each other."""
+    ours.eye_(tensor)
+    tensor[...] = tensor[:, ::-1].copy()
+    return tensor
 
 
 class TestEye(InitializerParity):
@@ -40,7 +53,18 @@ class TestEye(InitializerParity):
         Refusal({}, (np.zeros(3),), r"2 dimensions, got shape \(3,\)"),
         Refusal({}, (np.zeros((3, 3, 3)),), "2 dimensions"),
     ]
-    mistakes = {"ones everywhere": ours.ones_}
+    mistakes = {
+        "ones everywhere": Mistake(
+            ours.ones_,
+            "A classic slip: np.ones for np.eye.",
+            "Every output is the same sum.",
+        ),
+        "from the last column on": Mistake(
+            anti_diagonal,
+            "A classic slip of index order.",
+            "Inputs come out in reverse.",
+        ),
+    }
 
 
 def test_the_largest_number_of_a_dtype_is_in_its_range():

@@ -11,7 +11,7 @@ from numpy_impl import Generator
 from numpy_impl.initialization import fan as ours
 from numpy_impl.initialization.uniform_normal import normal_, uniform_
 from numpy_impl.layers import Linear
-from parity_tests.harness import Case, Check, InitializerParity, Refusal, grid
+from parity_tests.harness import Case, Check, InitializerParity, Mistake, Refusal, grid
 from parity_tests.harness.limits import called_alike
 from parity_tests.harness.refusal import raises, refused, says
 from torch_impl.initialization import fan as theirs
@@ -97,6 +97,32 @@ def averaged_fans(tensor, a=0, mode="fan_in", nonlinearity="leaky_relu", generat
     return normal_(tensor, 0, gain * math.sqrt(2 / sum(tensor.shape[:2])), generator)
 
 
+def lecun(tensor, gain=1.0, generator=None):
+    bound = gain * math.sqrt(3 / max(np.prod(tensor.shape[1:]), 1))
+    return uniform_(tensor, -bound, bound, generator)
+
+
+def gain_squared_uniform(tensor, gain=1.0, generator=None):
+    return ours.xavier_uniform_(tensor, gain * gain, generator)
+
+
+def variance_as_std(tensor, gain=1.0, generator=None):
+    field = int(np.prod(tensor.shape[2:]))
+    std = gain * 2 / (field * (tensor.shape[0] + tensor.shape[1]))
+    return normal_(tensor, 0.0, std, generator)
+
+
+def half_the_variance(tensor, gain=1.0, generator=None):
+    return ours.xavier_normal_(tensor, gain / math.sqrt(2), generator)
+
+
+def gain_squared_normal(tensor, a=0, mode="fan_in", nonlinearity="leaky_relu", generator=None):
+    gain = ours.calculate_gain(nonlinearity, a)
+    ours.kaiming_normal_(tensor, a, mode, nonlinearity, generator)
+    tensor *= gain
+    return tensor
+
+
 class TestXavierUniform(InitializerParity):
     numpy, torch = ours.xavier_uniform_, theirs.xavier_uniform_
     configs = grid(gain=[1.0, 5 / 3, 0])
@@ -107,7 +133,28 @@ class TestXavierUniform(InitializerParity):
         Refusal({"gain": -1.0}, says="a <= b"),
         Refusal({"gain": math.nan}, says="nan"),
     ]
-    mistakes = {"std used as bound": std_as_bound, "kernel size left out": no_field_uniform}
+    mistakes = {
+        "std used as bound": Mistake(
+            std_as_bound,
+            "A classic slip: uniform(-std, std), whose std is a sqrt(3)rd of that.",
+            "Signals shrink by sqrt(3) in every layer.",
+        ),
+        "kernel size left out": Mistake(
+            no_field_uniform,
+            "A classic slip: fans of the first two axes, right for matrices only.",
+            "Convolutions start sqrt(kernel size) too large.",
+        ),
+        "fan_in alone": Mistake(
+            lecun,
+            "LeCun's bound, sqrt(3 / fan_in), under Xavier's name.",
+            "Gradients grow or shrink where layers widen or narrow.",
+        ),
+        "gain squared": Mistake(
+            gain_squared_uniform,
+            "A classic slip: the gain multiplies the variance.",
+            "Off by the gain, 5/3 for tanh, in every layer.",
+        ),
+    }
 
     def law(self, config, shape):
         return xavier_law(config, shape, uniform=True) if config["gain"] else None
@@ -119,7 +166,24 @@ class TestXavierNormal(InitializerParity):
     shapes = (*SHAPES, (3, 0))
     draws = "normal"
     refusals = [*TOO_FLAT, Refusal({"gain": -1.0}, says="std >= 0")]
-    mistakes = {"gain left out": no_gain}
+    mistakes = {
+        "gain left out": Mistake(
+            no_gain,
+            "A classic slip: the option is taken and never used.",
+            "Signals shrink by the gain in every layer, 5/3 for tanh.",
+        ),
+        "variance used as std": Mistake(
+            variance_as_std,
+            "A classic slip: the root is forgotten, or the variance of a paper is handed to a "
+            "function that wants the std.",
+            "Weights start far too small: with 100 units ten times.",
+        ),
+        "2 left out": Mistake(
+            half_the_variance,
+            "A classic slip: 1 / (fan_in + fan_out) for the inverse of their mean.",
+            "Signals shrink by sqrt(2) in every layer.",
+        ),
+    }
 
     def law(self, config, shape):
         return xavier_law(config, shape, uniform=False) if config["gain"] else None
@@ -132,9 +196,22 @@ class TestKaimingUniform(InitializerParity):
     draws = "uniform"
     refusals = KAIMING_REFUSALS
     mistakes = {
-        "fans swapped": fans_swapped(ours.kaiming_uniform_),
-        "slope ignored": slope_ignored,
-        "std used as bound": bound_as_std,
+        "fans swapped": Mistake(
+            fans_swapped(ours.kaiming_uniform_),
+            "Weights kept as (in, out), as Keras and the guide have them, in a function that reads "
+            "(out, in).",
+            "Signals grow or shrink where layers widen or narrow.",
+        ),
+        "slope ignored": Mistake(
+            slope_ignored,
+            "A classic slip: the gain of ReLU for every leaky one.",
+            "Signals grow by sqrt(1 + a^2) in every layer.",
+        ),
+        "std used as bound": Mistake(
+            bound_as_std,
+            "A classic slip: uniform(-std, std), whose std is a sqrt(3)rd of that.",
+            "Signals shrink by sqrt(3) in every layer.",
+        ),
     }
 
     def law(self, config, shape):
@@ -148,9 +225,27 @@ class TestKaimingNormal(InitializerParity):
     draws = "normal"
     refusals = KAIMING_REFUSALS
     mistakes = {
-        "fans swapped": fans_swapped(ours.kaiming_normal_),
-        "gain 1": gain_one,
-        "Glorot's fan": averaged_fans,
+        "fans swapped": Mistake(
+            fans_swapped(ours.kaiming_normal_),
+            "Weights kept as (in, out), as Keras and the guide have them, in a function that reads "
+            "(out, in).",
+            "Signals grow or shrink where layers widen or narrow.",
+        ),
+        "gain 1": Mistake(
+            gain_one,
+            "sqrt(1 / fan_in), LeCun's rule, under He's name.",
+            "Behind ReLU signals shrink by sqrt(2) in every layer.",
+        ),
+        "Glorot's fan": Mistake(
+            averaged_fans,
+            "A classic slip: the mean of both fans, which is Xavier's.",
+            "Signals grow or shrink where layers widen or narrow.",
+        ),
+        "gain squared": Mistake(
+            gain_squared_normal,
+            "A classic slip: 2 / sqrt(fan_in), the root around the fan alone.",
+            "Signals grow by sqrt(2) in every layer.",
+        ),
     }
 
     def law(self, config, shape):

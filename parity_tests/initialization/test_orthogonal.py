@@ -6,7 +6,7 @@ import torch
 
 from numpy_impl.initialization import orthogonal as ours
 from numpy_impl.random import Generator, default_generator
-from parity_tests.harness import InitializerParity, Refusal, grid
+from parity_tests.harness import InitializerParity, Mistake, Refusal, grid
 from parity_tests.harness.bridge import same_stream
 from parity_tests.harness.init_case import Handed, handed
 from torch_impl.initialization import orthogonal as theirs
@@ -40,6 +40,15 @@ def gain_squared(tensor, gain=1, generator=None):
     return ours.orthogonal_(tensor, gain * gain, generator)
 
 
+def not_factored(tensor, gain=1, generator=None):
+    """A normal matrix with the norm of an orthogonal one."""
+    if tensor.size:
+        rows, columns = len(tensor), tensor.size // len(tensor)
+        z = (generator or default_generator).normal(0, 1, (rows, columns), tensor.dtype)
+        tensor[...] = (gain * z / np.sqrt(max(rows, columns))).reshape(tensor.shape)
+    return tensor
+
+
 class TestOrthogonal(InitializerParity):
     numpy, torch = ours.orthogonal_, theirs.orthogonal_
     configs = grid(gain=[1, -0.5, 0, 5 / 3])
@@ -50,9 +59,26 @@ class TestOrthogonal(InitializerParity):
         Refusal({}, (np.zeros(()),), "dimensions"),
     ]
     mistakes = {
-        "signs left as they come": signs_left,
-        "wide drawn tall": wide_not_transposed,
-        "gain squared": gain_squared,
+        "signs left as they come": Mistake(
+            signs_left,
+            "Written as `np.linalg.qr(z)[0]`; LAPACK's signs depend on how it reflects.",
+            "Matrices are orthogonal, but not drawn evenly from all of them.",
+        ),
+        "wide drawn tall": Mistake(
+            wide_not_transposed,
+            "A classic slip: a wide matrix is drawn tall and turned, not turned and factored.",
+            "Right in law; from one seed the numbers are not torch's.",
+        ),
+        "gain squared": Mistake(
+            gain_squared,
+            "A classic slip: the gain multiplies the variance.",
+            "Signals grow by the gain in every layer.",
+        ),
+        "normal, not orthogonal": Mistake(
+            not_factored,
+            "A classic slip: the draw is scaled and never factored.",
+            "Some directions vanish and others explode, in a recurrence at every step.",
+        ),
     }
 
 

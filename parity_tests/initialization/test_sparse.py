@@ -4,7 +4,7 @@ import numpy as np
 
 from numpy_impl.initialization import sparse as ours
 from numpy_impl.random import default_generator
-from parity_tests.harness import InitializerParity, Refusal, grid
+from parity_tests.harness import InitializerParity, Mistake, Refusal, grid
 from torch_impl.initialization import sparse as theirs
 
 
@@ -39,7 +39,23 @@ class TestSparse(InitializerParity):
         Refusal({"sparsity": -0.5}, says="sparsity", torch=False),  # half of the rows stay
         Refusal({"sparsity": 0.5, "std": -1.0}, says="std >= 0"),
     ]
-    mistakes = {"by rows": by_rows, "rounded down": rounded_down, "on average": on_average}
+    mistakes = {
+        "by rows": Mistake(
+            by_rows,
+            "Weights kept as (in, out) in a function that reads (out, in).",
+            "Some units start without any input.",
+        ),
+        "rounded down": Mistake(
+            rounded_down,
+            "Written with int() for ceil().",
+            "One zero too few in each column.",
+        ),
+        "on average": Mistake(
+            on_average,
+            "Written as `w[rng.random(w.shape) < sparsity] = 0`.",
+            "Columns differ in how many inputs they have, and so in the size of their signals.",
+        ),
+    }
 
 
 def test_every_column_has_as_many_zeros():

@@ -8,7 +8,7 @@ import torch
 
 from numpy_impl.initialization import trunc_normal as ours
 from numpy_impl.initialization.uniform_normal import normal_
-from parity_tests.harness import InitializerParity, Refusal
+from parity_tests.harness import InitializerParity, Mistake, Refusal
 from torch_impl.initialization import trunc_normal as theirs
 
 
@@ -21,6 +21,11 @@ def clipped(tensor, mean=0.0, std=1.0, a=-2.0, b=2.0, generator=None):
 def bounds_in_std(tensor, mean=0.0, std=1.0, a=-2.0, b=2.0, generator=None):
     """a and b counted in std from the mean, as TensorFlow does."""
     return ours.trunc_normal_(tensor, mean, std, mean + a * std, mean + b * std, generator)
+
+
+def rescaled(tensor, mean=0.0, std=1.0, a=-2.0, b=2.0, generator=None):
+    """The std of the normal before it is cut made larger by what cutting takes away."""
+    return ours.trunc_normal_(tensor, mean, std / 0.87962566103423978, a, b, generator)
 
 
 class TestTruncNormal(InitializerParity):
@@ -43,7 +48,24 @@ class TestTruncNormal(InitializerParity):
         Refusal({"a": 2.0, "b": -2.0}, says="a=2.0 and b=-2.0"),
         Refusal({"a": np.nan}, says="finite"),
     ]
-    mistakes = {"clipped": clipped, "bounds in std": bounds_in_std}
+    mistakes = {
+        "clipped": Mistake(
+            clipped,
+            "Written as `np.clip(rng.normal(...), a, b)`.",
+            "Five of a hundred weights lie exactly on a bound.",
+        ),
+        "bounds in std": Mistake(
+            bounds_in_std,
+            "TensorFlow counts its bounds in std; torch's a and b are numbers.",
+            "With std=0.02 torch's default bounds are a hundred std away, and cut nothing.",
+        ),
+        "std kept by a larger scale": Mistake(
+            rescaled,
+            "Keras's variance scaling divides by 0.8796, so that the truncated numbers have the "
+            "std that was asked for.",
+            "Numbers are 1.14 times torch's.",
+        ),
+    }
 
     def law(self, config, shape):
         mean, std = config.get("mean", 0.0), config.get("std", 1.0)

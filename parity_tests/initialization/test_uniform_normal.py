@@ -6,7 +6,7 @@ import numpy as np
 
 from numpy_impl.initialization import uniform_normal as ours
 from numpy_impl.random import default_generator
-from parity_tests.harness import InitializerParity, Refusal
+from parity_tests.harness import InitializerParity, Mistake, Refusal
 from torch_impl.initialization import uniform_normal as theirs
 
 SHAPES = ((3, 5), (7,), (), (0, 3), (4, 4), (3, 2, 5))
@@ -22,6 +22,16 @@ def bound_taken_as_std(tensor, a=0.0, b=1.0, generator=None):
 def variance_taken_as_std(tensor, mean=0.0, std=1.0, generator=None):
     """N(mean, x) read as in papers, where x is the variance."""
     return ours.normal_(tensor, mean, math.sqrt(std), generator)
+
+
+def around_zero(tensor, a=0.0, b=1.0, generator=None):
+    """From -b to b."""
+    return ours.uniform_(tensor, -abs(b), abs(b), generator)
+
+
+def mean_left_out(tensor, mean=0.0, std=1.0, generator=None):
+    """N(0, std)."""
+    return ours.normal_(tensor, 0.0, std, generator)
 
 
 def in_logical_order(tensor, a=0.0, b=1.0, generator=None):
@@ -48,7 +58,18 @@ class TestUniform(InitializerParity):
         Refusal({"a": -3e38, "b": 3e38}, (np.zeros(3, np.float32),), "finite in float32"),
         Refusal({"b": 1e39}, (np.zeros(3, np.float32),), "finite in float32"),
     ]
-    mistakes = {"bound taken as std": bound_taken_as_std}
+    mistakes = {
+        "bound taken as std": Mistake(
+            bound_taken_as_std,
+            "A classic slip: the range is stretched by sqrt(3) once more.",
+            "Weights are sqrt(3) times as large as asked.",
+        ),
+        "around 0": Mistake(
+            around_zero,
+            "NumPy code that draws from uniform(-b, b) whatever a is.",
+            "The lower bound is not looked at.",
+        ),
+    }
 
     def law(self, config, shape):
         a, b = config.get("a", 0.0), config.get("b", 1.0)
@@ -74,7 +95,18 @@ class TestNormal(InitializerParity):
         Refusal({"std": np.nan}, says="std >= 0, got nan"),
         Refusal({"std": -1.0}, (np.zeros((0, 3)),), "std >= 0"),
     ]
-    mistakes = {"variance taken as std": variance_taken_as_std}
+    mistakes = {
+        "variance taken as std": Mistake(
+            variance_taken_as_std,
+            "Papers write N(mean, variance); functions take the std.",
+            "With std=0.02 weights are seven times as large as asked.",
+        ),
+        "mean left out": Mistake(
+            mean_left_out,
+            "Written as `std * randn(...)`.",
+            "Whatever was to start at 1, starts at 0.",
+        ),
+    }
 
     def law(self, config, shape):
         mean, std = config.get("mean", 0.0), config.get("std", 1.0)

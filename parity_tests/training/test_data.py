@@ -7,7 +7,7 @@ import torch
 
 import numpy_impl
 from numpy_impl.training import data as ours
-from parity_tests.harness import RuleCase, grid
+from parity_tests.harness import Mistake, RuleCase, grid
 from parity_tests.harness.bridge import same_stream
 from parity_tests.harness.refusal import raises
 from torch_impl.training import data as theirs
@@ -82,10 +82,27 @@ class LoaderParity(RuleCase):
 class TestDataLoader(LoaderParity):
     numpy, torch = ours.DataLoader, theirs.DataLoader
     mistakes = {
-        "no worker seed drawn": NoWorkerSeed,
-        "no second permutation drawn": NoSecondPermutation,
-        "shuffled by NumPy": NumPysPermutation,
-        "short last batch kept": ShortBatchKept,
+        "no worker seed drawn": Mistake(
+            NoWorkerSeed,
+            "Whoever rebuilds the loader from its documentation: torch draws a seed for workers, "
+            "also without any.",
+            "From the second pass on the order is not torch's.",
+        ),
+        "no second permutation drawn": Mistake(
+            NoSecondPermutation,
+            "Whoever stops when the data stop: torch's sampler draws once more.",
+            "What is drawn after the pass is not torch's.",
+        ),
+        "shuffled by NumPy": Mistake(
+            NumPysPermutation,
+            "Code that leaves the shuffle to NumPy's generator.",
+            "Another order from the same seed: curves cannot be laid on each other.",
+        ),
+        "short last batch kept": Mistake(
+            ShortBatchKept,
+            "A classic slip: drop_last is taken and never used.",
+            "A last batch of one breaks batch norm, and its gradient is noise.",
+        ),
     }
 
     def pair(self, config, x, y, generators):
@@ -118,7 +135,11 @@ class TestDataLoader(LoaderParity):
 class TestBatches(LoaderParity):
     numpy, torch = ours.batches, theirs.batches
     mistakes = {
-        "no shuffle": lambda *tensors, shuffle=False, **config: ours.batches(*tensors, **config)
+        "no shuffle": Mistake(
+            lambda *tensors, shuffle=False, **config: ours.batches(*tensors, **config),
+            "A classic slip: the option is taken and never used.",
+            "Batches are alike in every epoch; sorted data give one class at a time.",
+        ),
     }
 
     def pair(self, config, x, y, generators):
@@ -153,7 +174,13 @@ class LengthsUnchecked(ours.TensorDataset):
 
 class TestTensorDataset(RuleCase):
     numpy, torch = ours.TensorDataset, theirs.TensorDataset
-    mistakes = {"lengths unchecked": LengthsUnchecked}
+    mistakes = {
+        "lengths unchecked": Mistake(
+            LengthsUnchecked,
+            "Written with zip, which ends with the shorter.",
+            "Labels that belong to other samples are learnt.",
+        ),
+    }
 
     def check_samples_slices_and_lists_are_torchs(self, log, rng):
         x, y = rng.standard_normal((5, 2, 3)), rng.integers(0, 9, 5)

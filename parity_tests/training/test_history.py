@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from numpy_impl.training import history as ours
-from parity_tests.harness import RuleCase
+from parity_tests.harness import Mistake, RuleCase
 from parity_tests.harness.refusal import refused
 from torch_impl.training import history as theirs
 
@@ -20,7 +20,13 @@ class SharedLists(ours.History):
 
 class TestHistory(RuleCase):
     numpy, torch = ours.History, theirs.History
-    mistakes = {"lists shared between runs": SharedLists}
+    mistakes = {
+        "lists shared between runs": Mistake(
+            SharedLists,
+            "Python's classic: a mutable default argument.",
+            "A second run's curve begins with the first run's.",
+        ),
+    }
 
     def check_each_history_has_lists_of_its_own(self, log, rng):
         one, other = type(self).numpy(), type(self).numpy()

@@ -16,7 +16,7 @@ from numpy_impl.losses import MSELoss
 from numpy_impl.normalization import BatchNorm1d
 from numpy_impl.optimization import SGD, Adam
 from numpy_impl.regularization import EarlyStopping, ElasticNet
-from parity_tests.harness import RuleCase, TrainingParity
+from parity_tests.harness import Mistake, RuleCase, TrainingParity
 from parity_tests.harness.bridge import to_numpy, to_torch
 from parity_tests.harness.refusal import refused
 
@@ -28,13 +28,21 @@ class TestPlainMLP(TrainingParity):
     samples = None
     epochs = 4
     mistakes = {
-        "momentum damped": {
-            "optimizer": lambda self, impl: partial(SGD, momentum=0.9, dampening=0.9)
-        },
-        "schedule moved on every step": {"scheduler_steps": "step"},
-        "shuffled once, for all epochs": {
-            "batches": lambda self, impl, data: list(TestPlainMLP().batches(impl, data))
-        },
+        "momentum damped": Mistake(
+            {"optimizer": lambda self, impl: partial(SGD, momentum=0.9, dampening=0.9)},
+            "Momentum written as a running mean of gradients.",
+            "The step is ten times too small, and training ten times too slow.",
+        ),
+        "schedule moved on every step": Mistake(
+            {"scheduler_steps": "step"},
+            "A classic slip: scheduler.step() inside the loop over batches.",
+            "A decay meant for epochs is over within the first.",
+        ),
+        "shuffled once, for all epochs": Mistake(
+            {"batches": lambda self, impl, data: list(TestPlainMLP().batches(impl, data))},
+            "A classic slip: batches are made before the loop over epochs.",
+            "Every epoch goes through the same batches in the same order.",
+        ),
     }
     scheduler_steps = "epoch"
 
@@ -79,18 +87,30 @@ class TestNormAndDropout(TrainingParity):
     numpy, torch = numpy_impl.training.train_step, torch_impl.training.train_step
     epochs = 6
     mistakes = {
-        "clipped by value": {"clip": {"clip_value": 0.5}},
-        "decay on every parameter": {
-            "groups": lambda self, impl, model: [{"params": list(model.parameters())}]
-        },
-        "momentum of the norms the other way round": {
-            "make": lambda self, impl: keeping_a_tenth(self)
-        },
-        "no warm-up": {
-            "schedule": lambda self, impl, optimizer: impl.optimization.CosineAnnealingLR(
-                optimizer, T_max=30
-            )
-        },
+        "clipped by value": Mistake(
+            {"clip": {"clip_value": 0.5}},
+            "clip_grad_value_ taken for clip_grad_norm_.",
+            "The direction of the step changes; the norm stays large.",
+        ),
+        "decay on every parameter": Mistake(
+            {"groups": lambda self, impl, model: [{"params": list(model.parameters())}]},
+            "torch itself, if model.parameters() is handed over as it is.",
+            "Biases and the scales of norms are pulled to 0.",
+        ),
+        "momentum of the norms the other way round": Mistake(
+            {"make": lambda self, impl: keeping_a_tenth(self)},
+            "Keras's and the guide's momentum, taken over as it stands.",
+            "Training is right; validation sees the statistics of the last batch.",
+        ),
+        "no warm-up": Mistake(
+            {
+                "schedule": lambda self, impl, optimizer: impl.optimization.CosineAnnealingLR(
+                    optimizer, T_max=30
+                )
+            },
+            "Recipes that start at the full rate.",
+            "The first steps are too large for weights that were just drawn.",
+        ),
     }
     clip = {"clip_norm": 0.5}
 
@@ -137,9 +157,21 @@ class TestResidualWithEarlyStopping(TrainingParity):
     samples = 160
     batch_size = 16
     mistakes = {
-        "best weights not restored": {"stopper": lambda self, impl: NotRestored(2, 0.002)},
-        "one epoch more of patience": {"stopper": lambda self, impl: EarlyStopping(3, 0.002)},
-        "amsgrad forgotten": {"optimizer": lambda self, impl: partial(Adam, amsgrad=False)},
+        "best weights not restored": Mistake(
+            {"stopper": lambda self, impl: NotRestored(2, 0.002)},
+            "Keras's EarlyStopping, unless told restore_best_weights=True.",
+            "The run ends in time, with the weights of its last and worse epoch.",
+        ),
+        "one epoch more of patience": Mistake(
+            {"stopper": lambda self, impl: EarlyStopping(3, 0.002)},
+            "Written with > for >=, as torch's ReduceLROnPlateau counts.",
+            "The run ends an epoch later.",
+        ),
+        "amsgrad forgotten": Mistake(
+            {"optimizer": lambda self, impl: partial(Adam, amsgrad=False)},
+            "A classic slip: the option is taken and never used.",
+            "Steps grow again after rare large gradients.",
+        ),
     }
 
     def make(self, impl):
@@ -181,15 +213,21 @@ class TestRegression(TrainingParity):
     epochs = 5
     copies_weights = True
     mistakes = {
-        "the guide's gradient, D/2 times the loss's": {
-            "criterion": lambda self, impl: GuidesGradient()
-        },
-        "penalty on half the squares, gradient of the whole": {
-            "penalty": lambda self, impl: ElasticNet(1e-4, 2e-3)
-        },
-        "biases pay too": {
-            "penalty": lambda self, impl: ElasticNet(1e-4, 1e-3, lambda name, p: True)
-        },
+        "the guide's gradient, D/2 times the loss's": Mistake(
+            {"criterion": lambda self, impl: GuidesGradient()},
+            "The guide's DeepMLP descends (a - y) / N and prints the mean over all elements.",
+            "Steps are D/2 times too large, 16 times here.",
+        ),
+        "penalty on half the squares, gradient of the whole": Mistake(
+            {"penalty": lambda self, impl: ElasticNet(1e-4, 2e-3)},
+            "The guide's L2: a penalty without the half.",
+            "Weights are pulled to 0 twice as hard.",
+        ),
+        "biases pay too": Mistake(
+            {"penalty": lambda self, impl: ElasticNet(1e-4, 1e-3, lambda name, p: True)},
+            "A loop over all parameters.",
+            "Outputs are pulled to 0, for no gain.",
+        ),
     }
 
     def arrays(self):
@@ -255,8 +293,16 @@ def thaws_what_was_frozen(model, batches, criterion, optimizer, **options):
 class TestFit(BothLoops):
     numpy, torch = numpy_impl.training.fit, torch_impl.training.fit
     mistakes = {
-        "left in evaluation mode": leaves_evaluation_mode_on,
-        "frozen layers put in training mode": thaws_what_was_frozen,
+        "left in evaluation mode": Mistake(
+            leaves_evaluation_mode_on,
+            "A classic slip: eval() before validation, and no train() after it.",
+            "From the second epoch on nothing is dropped and no statistics move.",
+        ),
+        "frozen layers put in training mode": Mistake(
+            thaws_what_was_frozen,
+            "Written as model.train() at the start of every epoch.",
+            "The statistics of a frozen norm drift to the new data.",
+        ),
     }
 
     def fits(self):
@@ -358,7 +404,11 @@ def mean_of_means(model, batches, criterion, metric=None):
 class TestEvaluate(BothLoops):
     numpy, torch = numpy_impl.training.evaluate, torch_impl.training.evaluate
     mistakes = {
-        "the mean of the batches' means": mean_of_means,
+        "the mean of the batches' means": Mistake(
+            mean_of_means,
+            "A classic slip: losses of batches are averaged, whatever their size.",
+            "A short last batch weighs as much as a whole one.",
+        ),
     }
 
     def check_batch_sizes_do_not_show(self, log, rng):
@@ -388,7 +438,13 @@ class TestEvaluate(BothLoops):
 
 class TestPredict(BothLoops):
     numpy, torch = numpy_impl.training.predict, torch_impl.training.predict
-    mistakes = {"with dropout on": lambda model, x, batch_size=1024: model(x)}
+    mistakes = {
+        "with dropout on": Mistake(
+            lambda model, x, batch_size=1024: model(x),
+            "A classic slip: eval() is forgotten.",
+            "Predictions are random, and worse than what was learnt.",
+        ),
+    }
 
     def check_rows_come_out_alike_in_any_batches(self, log, rng):
         given = self.given(rng)

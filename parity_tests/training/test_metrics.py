@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from numpy_impl.training import metrics as ours
-from parity_tests.harness import RuleCase
+from parity_tests.harness import Mistake, RuleCase
 from parity_tests.harness.refusal import raises, refused
 from torch_impl.training import metrics as theirs
 
@@ -14,10 +14,21 @@ from torch_impl.training import metrics as theirs
 class TestAccuracy(RuleCase):
     numpy, torch = ours.accuracy, theirs.accuracy
     mistakes = {
-        "the last of equal scores": lambda output, target: ours.accuracy(
-            output[:, ::-1], output.shape[1] - 1 - target
+        "the last of equal scores": Mistake(
+            lambda output, target: ours.accuracy(output[:, ::-1], output.shape[1] - 1 - target),
+            "Written with a sort, or with >=; argmax takes the first on both sides.",
+            "A network that says the same to all classes scores another class's share.",
         ),
-        "the smallest score": lambda output, target: ours.accuracy(-output, target),
+        "the smallest score": Mistake(
+            lambda output, target: ours.accuracy(-output, target),
+            "A classic slip where scores are costs.",
+            "The better the network, the lower its share.",
+        ),
+        "in percent": Mistake(
+            lambda output, target: 100 * ours.accuracy(output, target),
+            "Code that prints percent.",
+            "Early stopping with a min_delta of 0.01 takes every change for progress.",
+        ),
     }
 
     def check_the_share_is_torchs(self, log, rng):

@@ -10,7 +10,7 @@ import torch_impl.architectures
 import torch_impl.layers
 import torch_impl.losses
 from numpy_impl.training import non_finite as ours
-from parity_tests.harness import RuleCase
+from parity_tests.harness import Mistake, RuleCase
 from parity_tests.harness.bridge import same_stream, to_numpy, to_torch
 from torch_impl.training import non_finite as theirs
 
@@ -55,14 +55,22 @@ class TestFindNonFinite(RuleCase):
     numpy, torch = ours.find_non_finite, theirs.find_non_finite
     covers = (ours.NonFiniteError,)
     mistakes = {
-        "the last layer that shows it": lambda model, inputs, target=None, criterion=None: (
-            "net.7",
-            ours.find_non_finite(model, inputs, target, criterion)[1],
+        "the last layer that shows it": Mistake(
+            lambda model, inputs, target=None, criterion=None: (
+                "net.7",
+                ours.find_non_finite(model, inputs, target, criterion)[1],
+            ),
+            "Whoever looks where the NaN is seen, at the output.",
+            "The layer that made it is not the one that is mended.",
         ),
-        "run in plain sight": lambda model, inputs, target=None, criterion=None: (
-            model(*inputs),
-            ours.find_non_finite(model, inputs, target, criterion),
-        )[1],
+        "run in plain sight": Mistake(
+            lambda model, inputs, target=None, criterion=None: (
+                model(*inputs),
+                ours.find_non_finite(model, inputs, target, criterion),
+            )[1],
+            "A classic slip: the search runs the model as training does.",
+            "Running statistics move and random numbers are drawn by looking.",
+        ),
     }
 
     def check_layer_and_words_agree_and_nothing_is_moved(self, log, rng):

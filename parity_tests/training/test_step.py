@@ -19,7 +19,7 @@ import torch_impl.regularization
 from numpy_impl.optimization import clip_grad_norm_
 from numpy_impl.training import NonFiniteError
 from numpy_impl.training import step as ours
-from parity_tests.harness import RuleCase
+from parity_tests.harness import Mistake, RuleCase
 from parity_tests.harness.bridge import to_numpy, to_torch
 from parity_tests.harness.budget import compare
 from parity_tests.harness.refusal import refused
@@ -109,10 +109,26 @@ def penalty_not_in_the_loss(model, batch, criterion, optimizer, *, penalty=None,
 class TestTrainStep(RuleCase):
     numpy, torch = ours.train_step, theirs.train_step
     mistakes = {
-        "clipped after the update": clipped_after_the_update,
-        "gradients of the last step kept": gradients_kept,
-        "norm reported after clipping": norm_after_clipping,
-        "penalty not in the loss": penalty_not_in_the_loss,
+        "clipped after the update": Mistake(
+            clipped_after_the_update,
+            "A classic slip of order: backward, step, clip.",
+            "Nothing is clipped.",
+        ),
+        "gradients of the last step kept": Mistake(
+            gradients_kept,
+            "A classic slip: zero_grad() is forgotten.",
+            "Steps follow the sum of all gradients so far.",
+        ),
+        "norm reported after clipping": Mistake(
+            norm_after_clipping,
+            "A classic slip: the norm is measured again for the log.",
+            "The log shows the limit wherever it was exceeded.",
+        ),
+        "penalty not in the loss": Mistake(
+            penalty_not_in_the_loss,
+            "Code that adds the penalty's gradient and prints the loss without it.",
+            "The curve is not that of what is minimised, and may rise.",
+        ),
     }
 
     def given(self, rng):
