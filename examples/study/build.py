@@ -34,9 +34,9 @@ CHAPTERS = {  # the guide's, in its order, then what they stand on
     "tuning": ("Tuning", "Grid, random, Bayesian and budgeted search."),
     "debugging": ("Debugging", "Gradient checks, monitoring, sanity checks."),
     "initialization": ("Initialization", "Where weights start."),
-    "layers": ("Layers", "Linear maps, activations, containers."),
+    "layers": ("Layers", "Linear maps, activations, recurrence, containers."),
     "losses": ("Losses", "What training goes down on."),
-    "training": ("Training", "Batches, the loop, its history, checkpoints."),
+    "training": ("Training", "Batches, the loop, its history, checkpoints, one seed."),
 }
 
 PAGES = (
