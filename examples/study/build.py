@@ -200,27 +200,29 @@ def _write(folder: Path, found: list[Technique], report: Mapping[str, Any] | Non
     (folder / MARK).write_text("This folder is made anew by parity study.\n", encoding="utf-8")
 
 
-def _index(found: list[Technique]) -> Iterator[dict[str, str]]:
-    """What the search looks through: pages, names, conventions, mistakes."""
+def _index(found: list[Technique]) -> Iterator[dict[str, Any]]:
+    """What the search looks through: pages, names, conventions, mistakes, in that rank."""
     for t in found:
         says = Markup(t.sentence).striptags()
-        yield {"title": t.title, "says": says, "words": t.words, "href": t.href}
+        yield {"title": t.title, "says": says, "words": t.words, "href": t.href, "rank": 6}
         for row in t.rows:
             if row["name"] in t.public and row["name"] != t.title:
                 href = f"{t.href}#{row['anchor']}"
-                yield {"title": row["name"], "says": f"in {t.path}", "words": "", "href": href}
+                says = f"in {t.path}"
+                yield {"title": row["name"], "says": says, "words": "", "href": href, "rank": 5}
         for case, mistakes in t.mistakes:
             for m in mistakes:
                 says = f"A mistake in {case}. {m['effect']}"
                 href = f"{t.href}#mistakes"
-                yield {"title": m["name"], "says": says, "words": m["who"], "href": href}
+                yield {"title": m["name"], "says": says, "words": m["who"], "href": href, "rank": 0}
     for stage in stages():
         href = f"road.html#{stage.path.stem}"
-        yield {"title": stage.title, "says": stage.says, "words": "road move", "href": href}
+        words = "road move"
+        yield {"title": stage.title, "says": stage.says, "words": words, "href": href, "rank": 4}
     for c in CONVENTIONS:
         says = " ".join(f"{who}: {text}" for who, text in c.sides)
         href = f"conventions.html#{c.slug}"
-        yield {"title": c.what, "says": says, "words": c.translate, "href": href}
+        yield {"title": c.what, "says": says, "words": c.translate, "href": href, "rank": 4}
 
 
 def _road(folder: Path) -> Iterator[dict[str, Any]]:

@@ -10,6 +10,7 @@ from numpy.typing import DTypeLike
 from numpy_impl.layers.softmax import fold, shift, unfold
 from numpy_impl.losses.nll import (
     Labels,
+    aimed_at,
     as_class_weight,
     as_index,
     as_labels,
@@ -58,16 +59,17 @@ def _forward(
         to = locate(as_labels(target, x), z.shape, x.dtype, weight, ignore_index)
 
     z = shift(z)  # what follows takes from z all it needs before exp overwrites it
-    aimed = z.take(to.at) if isinstance(to, Labels) else (to * z).sum(axis=1)
+    aimed = aimed_at(z, to) if isinstance(to, Labels) else (to * z).sum(axis=1)
     if even is not None and isinstance(to, Labels):
         everywhere = (even * z).sum(axis=1)
     e = np.exp(z, out=z)
     total = e.sum(axis=1)
-    log_total = np.log(total)
+    log_total = np.log(total) if z.shape[1] else total  # no classes, no loss, as in torch
     kept = _Kept(x.shape, e, total, to, even)
     if not isinstance(to, Labels):
         losses = log_total * to.sum(axis=1) - aimed
-        return reduce(losses.reshape(places), reduction, losses.size), kept
+        count = losses.size if z.shape[1] else 0
+        return reduce(losses.reshape(places), reduction, count), kept
     losses = log_total - aimed
     if to.weight is not None:
         losses *= to.weight
@@ -87,6 +89,8 @@ def _backward(dloss: Any, kept: _Kept, reduction: str, smoothing: float) -> Arra
     if not isinstance(to, Labels):
         e *= (share * to.sum(axis=1) / total)[:, np.newaxis]
         e -= share[:, np.newaxis] * to
+        return unfold(e, shape, dim)
+    if not e.size:
         return unfold(e, shape, dim)
     if to.kept is not None:
         share = np.where(to.kept, share, 0)

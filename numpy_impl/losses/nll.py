@@ -25,6 +25,11 @@ class Labels(NamedTuple):
         return self.at.size if self.weight is None else self.weight.sum()
 
 
+def aimed_at(scores: Array, labels: Labels) -> Array:
+    """Each label's score; zeros where there are no classes, so that every label was ignored."""
+    return scores.take(labels.at) if scores.size else np.zeros(labels.at.shape, scores.dtype)
+
+
 def one_per_place(input: Array) -> tuple[int, ...]:
     """The shape of the labels for scores (N, C, *): (N, *), and () for (C,)."""
     if input.ndim == 0:
@@ -115,7 +120,7 @@ def nll_loss(
 ) -> Array:
     """-weight[target] * input[target], reduced; "mean" divides by the sum of the weights."""
     x, labels = _prepared(input, target, weight, ignore_index)
-    losses = -x.take(labels.at)
+    losses = -aimed_at(x, labels)
     if labels.weight is not None:
         losses *= labels.weight
     if labels.kept is not None:
@@ -142,7 +147,8 @@ def nll_loss_backward(
     if labels.kept is not None:
         share = np.where(labels.kept, share, 0)
     dx = np.zeros(x.size, x.dtype)
-    dx[labels.at] = share
+    if dx.size:
+        dx[labels.at] = share
     return dx.reshape(input.shape)
 
 

@@ -7,6 +7,7 @@ import torch
 from numpy_impl.layers.softmax import softmax, softmax_backward
 from numpy_impl.losses import cross_entropy as ours
 from numpy_impl.losses import nll
+from numpy_impl.losses.nll import NLLLoss
 from parity_tests.harness import FunctionParity, Mistake, ModuleParity, Refusal, arrays
 from parity_tests.harness.bridge import to_numpy
 from parity_tests.harness.inputs import Config
@@ -336,3 +337,19 @@ def test_cross_entropy_is_nll_of_log_softmax():
 def test_a_sure_and_right_prediction_costs_nearly_nothing_but_not_exactly_nothing():
     x = np.array([[0.0, 30.0]])
     np.testing.assert_allclose(ours.CrossEntropyLoss()(x, np.array([1])), np.exp(-30), rtol=1e-2)
+
+
+@pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
+def test_without_classes_there_is_no_loss(reduction):
+    """Scores (N, 0), which only labels that are ignored, or no probabilities, can go with."""
+    x, ignored = np.zeros((3, 0)), np.full(3, -100)
+    for criterion, name, target in (
+        (ours.CrossEntropyLoss, "cross_entropy", ignored),
+        (ours.CrossEntropyLoss, "cross_entropy", x),
+        (NLLLoss, "nll_loss", ignored),
+    ):
+        function = getattr(torch.nn.functional, name)
+        expected = function(torch.from_numpy(x), torch.from_numpy(target), reduction=reduction)
+        made = criterion(reduction=reduction)
+        np.testing.assert_array_equal(made(x, target), expected.numpy())
+        assert made.backward(np.ones(expected.shape)).shape == (3, 0)

@@ -35,15 +35,17 @@ const box = document.getElementById("search");
 const found = document.getElementById("found");
 const root = document.body.dataset.root;
 
-// Every word must occur; an entry whose own name begins with one comes first.
+// Every word must occur. What has them in its own name comes first, then the higher rank: a page
+// before a convention before a mistake.
 function look(words) {
   const hits = [];
   for (const entry of window.SEARCH || []) {
     const title = entry.title.toLowerCase();
     const all = `${title} ${entry.says} ${entry.words}`.toLowerCase();
     if (!words.every((word) => all.includes(word))) continue;
-    const score = words.reduce((sum, word) =>
-      sum + (title === word ? 8 : title.startsWith(word) ? 4 : title.includes(word) ? 2 : 0), 0);
+    const named = words.filter((word) => title.includes(word)).length;
+    const whole = title === words.join(" ") || title.split(", ").includes(words.join(" "));
+    const score = 20 * whole + 10 * (named === words.length) + named + entry.rank;
     hits.push([score, entry]);
   }
   return hits.sort((a, b) => b[0] - a[0]).slice(0, 12).map((hit) => hit[1]);
