@@ -193,6 +193,11 @@ def _write(folder: Path, found: list[Technique], report: Mapping[str, Any] | Non
         (folder / t.chapter).mkdir(exist_ok=True)
         text = page.render(root="../", here=t.href, t=t)
         (folder / t.href).write_text(text, encoding="utf-8")
+    for t in found:  # the files themselves, as text that browsers show
+        for file in t.files:
+            copy = folder / "source" / f"{file}.txt"
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / file, copy)
     for asset in ("study.css", "study.js"):
         shutil.copyfile(HERE / "assets" / asset, folder / asset)
     entries = json.dumps(list(_index(found)), ensure_ascii=True).replace("</", "<\\/")
@@ -245,7 +250,8 @@ def _road(folder: Path) -> Iterator[dict[str, Any]]:
 
 def _examples(folder: Path) -> Iterator[dict[str, Any]]:
     """The scripts and folders of examples that can be run, and notebooks of those in cells."""
-    scripts = [p for p in sorted((ROOT / "examples").glob("*.py")) if p.stem != "__init__"]
+    cells = sorted((ROOT / "examples" / "cells").glob("*.py"))
+    scripts = [*cells, *sorted((ROOT / "examples").glob("*.py"))]
     rooms = sorted((ROOT / "examples").glob("*/__main__.py"))
     for path in [*scripts, *rooms]:
         text = path.read_text(encoding="utf-8")
@@ -255,9 +261,12 @@ def _examples(folder: Path) -> Iterator[dict[str, Any]]:
         command = f"python {where}"
         if path.name == "__main__.py":
             command = f"python -m {'.'.join(where.parent.parts)}"
-        says = docs.html(ast.get_docstring(ast.parse(text)))
         notebook = ""
-        if "# %%" in text:
+        if "# %%" not in text:
+            says = docs.html(ast.get_docstring(ast.parse(text)))
+        else:
+            said = text.split("# %%\n")[0].removeprefix("# %% [markdown]\n")
+            says = docs.html("\n".join(line[2:] for line in said.split("\n")[2:]))
             notebook = f"notebooks/{path.stem}.ipynb"
             notebooks.write(path, folder / notebook)
         yield {"path": str(where), "says": says, "command": command, "notebook": notebook}

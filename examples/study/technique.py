@@ -76,6 +76,15 @@ class Technique:
         return f"{self.chapter}/{self.stem}.py"
 
     @property
+    def files(self) -> list[str]:
+        """NumPy's file, torch's and the cases, from the root of the project."""
+        return [
+            f"numpy_impl/{self.path}",
+            f"torch_impl/{self.path}",
+            f"parity_tests/{self.chapter}/test_{self.stem}.py",
+        ]
+
+    @property
     def href(self) -> str:
         """Its page, from the front page."""
         return f"{self.chapter}/{self.stem}.html"
