@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from numpy_impl.layers.container import Sequential
+from numpy_impl.layers.linear import Linear
 from numpy_impl.normalization import batch_norm as ours
+from numpy_impl.random import Generator
 from parity_tests.harness import Mistake, ModuleParity, Refusal, arrays, grid
 from parity_tests.harness.bridge import to_numpy, to_torch
 from parity_tests.harness.budget import compare
@@ -653,6 +655,7 @@ def test_state_dict_stays_live_through_training():
     np.testing.assert_allclose(state["running_var"], [1.1, 1.7], rtol=1e-6)
     norm.reset_running_stats()
     assert state["num_batches_tracked"] == 0 and list(state["running_var"]) == [1, 1]
+    assert list(state["running_mean"]) == [0, 0]
 
 
 def test_tracking_switched_off_later_leaves_the_statistics():
@@ -674,3 +677,57 @@ def test_one_layer_twice_in_a_row_goes_back_in_order():
     model(x)
     np.testing.assert_allclose(model.backward(dy), to_numpy(leaf.grad), rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(norm.weight.grad, to_numpy(twin.weight.grad), rtol=1e-9)
+
+
+def test_what_rounding_takes_from_the_mean_is_put_back():
+    """In float32 the mean of these rows is off by a third of the step between them."""
+    x, step = np.full((3, 1), 1e4, np.float32), 2.0**-10
+    x[2] += step
+    norm = ours.BatchNorm1d(1, momentum=0.5, bias=False)
+    norm.running_mean[...] = -1e4
+    exact = x.astype(np.float64) - 1e4 - step / 3
+    rstd = 1 / np.sqrt((exact**2).mean() + 1e-5)
+    np.testing.assert_allclose(norm(x), exact * rstd, rtol=1e-5)
+    np.testing.assert_allclose(norm.running_mean, step / 6, rtol=1e-5)
+
+
+def test_many_samples_of_short_rows_are_added_in_float64():
+    norm: Any = ours.BatchNorm1d(2)
+    x, dy = gaussian(20000, 2, 2).astype(np.float32), np.full((20000, 2, 2), 0.1, np.float32)
+    norm(x)
+    norm.backward(dy)
+    np.testing.assert_allclose(norm.bias.grad, 40000 * np.float64(dy[0, 0, 0]), rtol=2e-7)
+
+
+def test_eps_may_be_zero_in_eval_mode():
+    norm, x = ours.BatchNorm1d(3, eps=0).double().eval(), gaussian(4, 3)
+    np.testing.assert_array_equal(norm(x), x)
+
+
+def test_refusals_name_the_class_and_the_shapes_that_it_takes():
+    one, two = ours.BatchNorm1d(4), ours.BatchNorm2d(4)
+    for norm, shape, says in (
+        (one, (4,), "BatchNorm1d: expected 2D or 3D input, got 1D"),
+        (one, (2, 5), r"BatchNorm1d wants \(N, 4\) or \(N, 4, L\), got \(2, 5\)"),
+        (two, (2, 5, 1, 1), r"BatchNorm2d wants \(N, 4, H, W\), got"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            norm(np.zeros(shape, np.float32))
+    with pytest.raises(ValueError, match="eps must be non-negative, got -1"):
+        ours.BatchNorm1d(4, eps=-1).eval()(np.zeros((2, 4), np.float32))
+
+
+@pytest.mark.parametrize("momentum", [0, 1])
+def test_the_guides_state_may_be_at_the_ends_of_its_ranges(momentum):
+    state = {"running_mean": gaussian(3, 1), "running_var": 1 + gaussian(3, 1) ** 2}
+    norm = ours.batch_norm_from_guide(3, momentum, **state, batch_size=2, dtype=np.float64)
+    np.testing.assert_array_equal(norm.running_mean, state["running_mean"][:, 0])
+    np.testing.assert_array_equal(norm.running_var, 2 * state["running_var"][:, 0])
+    assert norm.momentum == 1 - momentum
+
+
+def test_linear_norm_relu_draws_its_weight_from_the_generator():
+    block: Any = ours.linear_norm_relu(4, 3, Generator().manual_seed(5))
+    linear = Linear(4, 3, bias=False, generator=Generator().manual_seed(5))
+    assert block[0].bias is None
+    np.testing.assert_array_equal(block[0].weight.data, linear.weight.data)
