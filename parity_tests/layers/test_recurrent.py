@@ -8,7 +8,7 @@ import torch
 
 import numpy_impl
 from numpy_impl.layers import recurrent as ours
-from parity_tests.harness import ModuleParity, Refusal, arrays, grid
+from parity_tests.harness import Mistake, ModuleParity, Refusal, arrays, grid
 from torch_impl.layers import recurrent as theirs
 
 
@@ -114,12 +114,36 @@ class TestRNN(ModuleParity):
     differentiable = 2
     network = True  # steps follow each other as layers do
     mistakes = {
-        "both directions read forward": OneDirection,
-        "the state's gradient forgotten": NoStateGradient,
-        "one step back": OneStepBack,
-        "weight_hh not transposed in backward": NotTransposed,
-        "one bias": OneBias,
-        "dropout after the last layer": DroppedAtTheEnd,
+        "both directions read forward": Mistake(
+            OneDirection,
+            "Two RNNs side by side, and the sequence of the second never turned around.",
+            "No step sees what comes after it, and half of the output is at wrong steps.",
+        ),
+        "the state's gradient forgotten": Mistake(
+            NoStateGradient,
+            "Backward takes the gradient of the output alone, as for a layer with one output.",
+            "Decoders and pieces of a longer sequence teach the RNN before them nothing.",
+        ),
+        "one step back": Mistake(
+            OneStepBack,
+            "A loop over the steps that does not add what comes back through weight_hh.",
+            "Every step learns as if it were the last; what came long before is never learnt.",
+        ),
+        "weight_hh not transposed in backward": Mistake(
+            NotTransposed,
+            "A classic slip: `dh @ W.T` where the weight is kept as (out, in).",
+            "No error, since weight_hh is square: the last step's gradient is right, no other is.",
+        ),
+        "one bias": Mistake(
+            OneBias,
+            "Textbooks have one b; torch keeps bias_ih and bias_hh, and the second is not added.",
+            "Weights from torch give every step a wrong shift; trained from scratch it is hidden.",
+        ),
+        "dropout after the last layer": Mistake(
+            DroppedAtTheEnd,
+            "Keras drops around every layer; torch only between two of them.",
+            "The output has holes in training, and the stream moves on by one mask too many.",
+        ),
     }
     config = {"input_size": 3, "hidden_size": 4}
     refusals = [

@@ -62,6 +62,7 @@ class Change:
 
 
 SAME = Change()
+OF_NO_ACCOUNT = "device", "dtype"
 UNSIGNED: dict[str, dict[str, Any]] = {
     "scaled_dot_product_attention": {"is_causal": False, "scale": None},
     "avg_pool2d": {"padding": 0, "ceil_mode": False, "count_include_pad": True},
@@ -179,7 +180,10 @@ class Reference:
         elif not self.is_module:
             given = dict(self.kwargs)
         for name, p in signature.parameters.items():
-            if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) or name in ("device", "dtype"):
+            if p.kind is p.VAR_KEYWORD:  # torch.nn.RNN names none of its arguments
+                found |= {k: v for k, v in given.get(name, {}).items() if k not in OF_NO_ACCOUNT}
+                continue
+            if p.kind is p.VAR_POSITIONAL or name in OF_NO_ACCOUNT:
                 continue
             if name in given:
                 found[name] = given[name]
