@@ -20,7 +20,7 @@ from numpy_impl.debugging.gradient_report import GradientReport, TensorCheck
 from parity_tests.debugging.test_monitor import remembered
 from parity_tests.harness import RuleCase
 from parity_tests.harness.bridge import same_stream, to_numpy, to_torch
-from parity_tests.harness.budget import compare
+from parity_tests.harness.budget import SECOND_LOOK, compare
 from parity_tests.harness.mistake import Mistake
 from parity_tests.harness.refusal import refused
 from torch_impl.debugging import gradient_checking as theirs
@@ -277,7 +277,9 @@ class TestGradientCheck(RuleCase):
         for options in choices:
             a = partial(slopes, numpy_impl, type(self).numpy, **options)
             b = partial(slopes, torch_impl, theirs.gradient_check, **options)
-            log.compare(compare(a, b, given(rng), "float64"), f"{options}")
+            # slopes come in grains, an ulp of the loss over the step: two draws may meet in one
+            found = compare(a, b, given(rng), "float64", jitters=SECOND_LOOK)
+            log.compare(found, f"{options}")
 
     def check_finite_differences_tell_a_wrong_gradient_from_a_right_one(self, log, rng):
         arrays, small = given(rng), {}

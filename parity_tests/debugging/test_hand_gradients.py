@@ -14,7 +14,7 @@ from numpy_impl.debugging import hand_gradients as ours
 from numpy_impl.debugging.gradient_report import GradientReport, TensorCheck
 from parity_tests.harness import RuleCase
 from parity_tests.harness.bridge import to_numpy, to_torch
-from parity_tests.harness.budget import compare
+from parity_tests.harness.budget import SECOND_LOOK, compare
 from parity_tests.harness.mistake import Mistake
 from parity_tests.harness.refusal import refused
 from torch_impl.debugging import hand_gradients as theirs
@@ -226,7 +226,9 @@ class TestGradientCheckLists(RuleCase):
                         for t in entries for k in ("analytic", "numeric")}  # fmt: skip
 
             a, b = partial(numbers, numpy_impl), partial(numbers, torch_impl)
-            log.compare(compare(a, b, arrays, "float64"), f"factor {factor:.3g}")
+            # slopes come in grains, an ulp of the loss over the step: two draws may meet in one
+            found = compare(a, b, arrays, "float64", jitters=SECOND_LOOK)
+            log.compare(found, f"factor {factor:.3g}")
             for impl in SIDES:
                 model, report = self.run(impl, arrays, factor)
                 names = "weights[0]", "weights[1]", "biases[0]", "biases[1]"

@@ -13,7 +13,7 @@ import torch_impl.losses
 from numpy_impl.debugging import step_size as ours
 from parity_tests.harness import RuleCase
 from parity_tests.harness.bridge import to_numpy, to_torch
-from parity_tests.harness.budget import compare
+from parity_tests.harness.budget import SECOND_LOOK, compare
 from parity_tests.harness.mistake import Mistake
 from parity_tests.harness.refusal import refused
 from torch_impl.debugging import step_size as theirs
@@ -106,7 +106,9 @@ class TestStepSizeSweep(RuleCase):
     def check_slopes_agree_where_truncation_rules(self, log, rng):
         a = partial(numbers, numpy_impl, type(self).numpy)
         b = partial(numbers, torch_impl, theirs.step_size_sweep)
-        log.compare(compare(a, b, given(rng), "float64", by_step=True), "steps from 1e-1 to 1e-5")
+        # slopes come in grains, an ulp of the loss over the step: two draws may meet in one
+        found = compare(a, b, given(rng), "float64", by_step=True, jitters=SECOND_LOOK)
+        log.compare(found, "steps from 1e-1 to 1e-5")
 
     def check_errors_fall_and_rise_as_they_should(self, log, rng):
         arrays = given(rng)

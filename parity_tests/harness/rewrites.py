@@ -2,7 +2,8 @@
 
 A rewrite that belongs to one technique is declared with its case (`Case.rewrites`). The ones here
 need no knowledge of it: the samples in another order, and so every sum over them; numbers that lie
-column by column; all computed in float64 and rounded to float32 at the end; BLAS and torch with two
+column by column, where nothing is drawn (masks follow the order of memory, here as in torch); all
+computed in float64 and rounded to float32 at the end; BLAS and torch with two
 threads; other seeds.
 """
 
@@ -116,7 +117,7 @@ def _reordered(place: Place) -> Ours | None:
 
 
 def _by_columns(place: Place) -> Ours | None:
-    if not isinstance(place, Compared) or "input 0" not in place.given:
+    if not isinstance(place, Compared) or "input 0" not in place.given or _draws(place):
         return None
     ours = place.ours
 
@@ -128,6 +129,18 @@ def _by_columns(place: Place) -> Ours | None:
         )
 
     return laid_out
+
+
+def _draws(place: Compared) -> bool:
+    """Whether torch draws here: a mask lies in memory as what it is for, so that order counts."""
+    import torch
+
+    stream = torch.default_generator
+    stream.manual_seed(place.seed)
+    with np.errstate(all="ignore"):
+        place.theirs(place.given)
+    untouched = torch.Generator().manual_seed(stream.initial_seed())
+    return not torch.equal(stream.get_state(), untouched.get_state())
 
 
 def _in_float64(place: Place) -> Ours | None:

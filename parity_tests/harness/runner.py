@@ -95,6 +95,16 @@ def _checks(module: str, case: str, settings: Settings) -> list[Check]:
     return discovery.checks_of(getattr(importlib.import_module(module), case), settings)
 
 
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Ctrl-C raises KeyboardInterrupt, as in any program, whatever this process makes of it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def run_check(check: Check, settings: Settings) -> CheckResult:
     """Run one check; whatever it raises is a failure of it, and so is a RuntimeWarning."""
     log, started = Recorder(), time.process_time()
@@ -102,9 +112,8 @@ def run_check(check: Check, settings: Settings) -> CheckResult:
         if side in sys.modules:
             sys.modules[side].manual_seed(settings.seed)
     raised = []
-    ignored = signal.signal(signal.SIGINT, signal.default_int_handler)  # as in any program
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), interruptible():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", RuntimeWarning)
             check.run(log)
@@ -112,8 +121,6 @@ def run_check(check: Check, settings: Settings) -> CheckResult:
             raised.append("compared nothing")
     except BaseException as error:  # pytest.fail and SystemExit too
         raised.append(discovery.explain(error))
-    finally:
-        signal.signal(signal.SIGINT, ignored)
     return CheckResult(
         name=str(check),
         comparisons=len(log.deviations),

@@ -99,11 +99,12 @@ def run(
 
 def score(module: str, case: str, part: str, settings: Settings) -> Score:
     """One part of the score of one case."""
+    from parity_tests.harness.runner import interruptible
     from parity_tests.harness.stand_ins import Bench
 
     made = getattr(importlib.import_module(module), case)()
     bench, found = Bench(made, settings), Score()
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), interruptible():
         warnings.simplefilter("ignore")
         {PARTS[0]: _told, PARTS[1]: _named, PARTS[2]: _passed}[part](bench, found)
     return found
