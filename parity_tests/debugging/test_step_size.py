@@ -93,7 +93,7 @@ class TestStepSizeSweep(RuleCase):
         ),
         "backward for forward": Mistake(
             sweeping(backward_for_forward),
-            "A sign.",
+            "A sign dropped in a formula copied by hand.",
             "The error is as large, and on the other side.",
         ),
         "in float32": Mistake(

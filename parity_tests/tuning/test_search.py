@@ -98,7 +98,7 @@ class TestGridSearch(SearchParity):
     mistakes = {
         "one parameter at a time": Mistake(
             first_corner_only,
-            "Tuning by hand.",
+            "Whoever tunes by hand changes one setting and keeps the best.",
             "What two parameters do together is never seen.",
         ),
         "the last of equals": Mistake(
