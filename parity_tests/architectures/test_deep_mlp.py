@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from numpy_impl import nn
+from numpy_impl import Generator, get_rng_state, nn
 from numpy_impl.architectures import deep_mlp as ours
 from numpy_impl.layers import ReLU, Sigmoid
 from numpy_impl.normalization import BatchNorm1d
@@ -84,8 +84,8 @@ class TestDeepMLP(ModuleParity):
         Refusal({"layers": [4, 2], "task": "ranking"}, says="ranking"),
         Refusal({"layers": [4, 5, 2], "activation": "swish"}, says="swish"),
         Refusal({"layers": [4, 5, 2], "dropout": 1.5}, says="1.5"),
-        Refusal({"layers": [4, 5, 2], "dropout": [0.1, 0.2]}, says="1 hidden"),
-        Refusal({"layers": [4, 5, 2], "batch_norm": []}, says="1 hidden"),
+        Refusal({"layers": [4, 5, 2], "dropout": [0.1, 0.2]}, says="dropout wants .*1 hidden"),
+        Refusal({"layers": [4, 5, 2], "batch_norm": []}, says="batch_norm wants .*1 hidden"),
         Refusal({"layers": [4, 3]}, (np.zeros((2, 5)),), r"got \(2, 5\)"),
     ]
     mistakes = {
@@ -113,3 +113,22 @@ class TestDeepMLP(ModuleParity):
 
     def make_inputs(self, rng, shape, regime, config):
         return (regime(rng, (shape[0], config["layers"][0])),)
+
+
+def test_a_network_is_built_in_its_dtype_from_its_own_generator():
+    before = get_rng_state()
+    nets = [
+        ours.DeepMLP(
+            [4, 6, 5, 3],
+            0.125,
+            batch_norm=[True, False],
+            dtype=np.float64,
+            generator=Generator().manual_seed(3),
+        )
+        for _ in range(2)
+    ]
+    assert (get_rng_state() == before).all(), "drawn from the default generator"
+    one, other = (net.state_dict() for net in nets)
+    assert all(v.dtype in (np.float64, np.int64) for v in one.values())
+    assert all(np.array_equal(v, other[k]) for k, v in one.items())
+    assert nets[0].learning_rate == 0.125

@@ -1,13 +1,15 @@
 """Residual blocks: what is added, where the activation stands, and both ways back."""
 
 import numpy as np
+import pytest
 
-from numpy_impl import nn
+from numpy_impl import Generator, get_rng_state, nn
 from numpy_impl.architectures import residual as ours
 from numpy_impl.layers import ReLU, Tanh
 from parity_tests.harness import Mistake, ModuleParity, Refusal, arrays
 from torch_impl.architectures import residual as theirs
 
+WIDTHS = "in", "hidden", "out"
 BLOCK = {"in_features": 5, "hidden_features": 4, "out_features": 5}
 PROJECTED = {"in_features": 4, "hidden_features": 6, "out_features": 3}
 REGIMES = {
@@ -81,7 +83,7 @@ class TestResidualBlock(ModuleParity):
     network = True
     regimes = REGIMES
     refusals = [
-        Refusal({**BLOCK, "hidden_features": 0}, says="positive"),
+        *(Refusal({**BLOCK, f"{name}_features": 0}, says="positive") for name in WIDTHS),
         Refusal({**BLOCK, "activation": "swish"}, says="swish"),
         Refusal({**BLOCK, "dropout": -0.1}, says="-0.1"),
         Refusal(BLOCK, (np.zeros((2, 4)),), r"got \(2, 4\)"),
@@ -165,3 +167,37 @@ class TestResidualMLP(ModuleParity):
 
     def make_inputs(self, rng, shape, regime, config):
         return (regime(rng, (shape[0], config["layers"][0])),)
+
+
+@pytest.mark.parametrize("pre_activation", [False, True])
+def test_networks_are_built_in_their_dtype_from_their_own_generator(pre_activation):
+    options = {"pre_activation": pre_activation, "batch_norm": True, "dtype": np.float64}
+    before = get_rng_state()
+    for build in (
+        lambda rng: ours.ResidualBlock(4, 5, 6, generator=rng, **options),
+        lambda rng: ours.ResidualMLP([4, 6, 6, 7, 3], 0.125, generator=rng, **options),
+    ):
+        one, other = (build(Generator().manual_seed(3)).state_dict() for _ in range(2))
+        assert all(v.dtype in (np.float64, np.int64) for v in one.values())
+        assert all(np.array_equal(v, other[k]) for k, v in one.items())
+    assert (get_rng_state() == before).all(), "drawn from the default generator"
+    net = ours.ResidualMLP([4, 5, 6, 3], 0.125, "tanh", zero_init=True, **options)
+    assert net.learning_rate == 0.125
+    block = next(m for m in net.modules() if isinstance(m, ours.ResidualBlock))
+    assert not any(p.data.any() for p in block.branch[-1].parameters()), "not begun at zero"
+    norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm1d)]
+    assert [n.num_features for n in norms] == [5, 6, 6]
+    y = net(np.ones((3, 4)))
+    net.backward(np.ones_like(y) * [[1.0], [-2.0], [0.5]])
+
+
+def test_a_block_goes_back_to_its_input_only_where_asked():
+    block = ours.ResidualBlock(1, 1, 1, dtype=np.float64)
+    x = np.ones((2, 1))
+    assert block.needs_input_grad is True
+    assert block.backward(block(x)) is not None
+    block.needs_input_grad = False
+    assert block.needs_input_grad is False and block.skip.needs_input_grad is False
+    assert block.backward(block(x)) is None
+    block.branch.needs_input_grad = True
+    assert block.needs_input_grad is False, "one of two ways does not make a gradient"
