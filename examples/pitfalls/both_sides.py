@@ -37,6 +37,8 @@ Numbers = dict[str, Array]
 
 TELLING = 1e-4  # an allowance above this share of a number proves nothing
 
+FEW = 3  # steps that must be held at least: with fewer, agreement would mean nothing
+
 LOSS, NORM = "loss", "gradient norm"  # of each step
 VAL_LOSS, VAL_METRIC = "validation loss", "validation metric"  # of each epoch
 RATE = "learning rate"
@@ -126,6 +128,9 @@ def train_both(setting: Setting, seed: int, nearby: int, tick: Callable[[], obje
     with rounded_layers(rng), rounded_recurrences(rng), rounded_steps(rng):
         moved = [run(torch_impl, jitter(given, rng)) for _ in range(nearby)]
     deviations, held = _held(ours, theirs, moved)
+    if held < min(FEW, len(theirs[LOSS])):
+        text = f"only {held} steps come before rounding decides, wanted {FEW}"
+        deviations.append(Deviation(LOSS, "float64", 0, 0, 0, 0, (), 0, 0, problem=text))
     return Pair(setting.name, setting.role, ours, theirs, deviations, held)
 
 

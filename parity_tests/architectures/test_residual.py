@@ -187,8 +187,7 @@ def test_networks_are_built_in_their_dtype_from_their_own_generator(pre_activati
     assert not any(p.data.any() for p in block.branch[-1].parameters()), "not begun at zero"
     norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm1d)]
     assert [n.num_features for n in norms] == [5, 6, 6]
-    y = net(np.ones((3, 4)))
-    net.backward(np.ones_like(y) * [[1.0], [-2.0], [0.5]])
+    assert net(np.ones((3, 4))).shape == (3, 3)
 
 
 def test_a_block_goes_back_to_its_input_only_where_asked():
