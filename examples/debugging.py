@@ -29,8 +29,10 @@ import torch
 import numpy_impl
 from examples import plots
 from examples.datasets import Splits, load_splits
+from examples.plots.style import Drawing
 
 Array = np.ndarray[Any, np.dtype[Any]]
+Figures = dict[str, Drawing]
 
 SIDES = ("numpy_impl", "torch_impl")
 WIDTHS = (64, 64, 48, 32, 10)
@@ -58,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         parser.error(str(error))
     torch.set_num_threads(1)
-    clinic = Clinic(load_splits(), options.quick, options.out)
+    clinic = Clinic(load_splits(), options.quick)
     for look in (
         clinic.where_the_nan_came_from,
         clinic.where_the_loss_starts,
@@ -68,21 +70,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         clinic.the_cure,
     ):
         print(f"\n{(look.__doc__ or '').splitlines()[0]}")
-        look()
+        for name, figure in look().items():
+            figure.save(options.out / f"{name}.png")
     print(f"\nfigures: {options.out}")
     return 1 if clinic.missed else 0
 
 
 class Clinic:
-    """The network, its faults so far, and one look after the other."""
+    """The network, its faults so far, and one look after the other.
 
-    def __init__(self, data: Splits, quick: bool, out: Path) -> None:
-        self.data, self.out, self.faults, self.missed = data, out, Faults(), 0
+    A look prints what its tool says, mends what was found, and returns the figures, by name.
+    """
+
+    def __init__(self, data: Splits, quick: bool = False) -> None:
+        self.data, self.faults, self.missed = data, Faults(), 0
         self.rows = 320 if quick else len(data.x_train)
         self.epochs = 3 if quick else 15
         self.sample = 5 if quick else 20
 
-    def where_the_nan_came_from(self) -> None:
+    def where_the_nan_came_from(self) -> Figures:
         """1. The first loss is NaN. Where does it come from?"""
         said = []
         for side in SIDES:
@@ -92,8 +98,9 @@ class Clinic:
         self.note(said, "input 0 already has nan" in said[0])
         print("   Corner pixels never change: divide by the spread where there is one.")
         self.faults = replace(self.faults, spread_of_zero=False)
+        return {}
 
-    def where_the_loss_starts(self) -> None:
+    def where_the_loss_starts(self) -> Figures:
         """2. Does the loss start at ln 10 = 2.303?"""
         said, ratios = [], []
         for side in SIDES:
@@ -104,8 +111,9 @@ class Clinic:
         self.note(said, ratios[0] > 2)
         print("   Weights were drawn with a deviation of 1; He's rule takes sqrt(2 / fan_in).")
         self.faults = replace(self.faults, large_weights=False)
+        return {}
 
-    def whether_the_gradient_is_right(self) -> None:
+    def whether_the_gradient_is_right(self) -> Figures:
         """3. Is every gradient right?"""
         verdicts, reports = [], []
         for side in SIDES:
@@ -120,9 +128,9 @@ class Clinic:
         self.faults = replace(self.faults, lost_term=False)
         side, (x, y) = "numpy_impl", self.batch("numpy_impl", 32)
         sweep = chapter(side, "debugging").step_size_sweep(self.network(side), [x], y, loss(side))
-        self.save("step_sizes", plots.step_sizes(sweep, "How far to step when a slope is measured"))
+        return {"step_sizes": plots.step_sizes(sweep, "How far to step when a slope is measured")}
 
-    def what_the_layers_put_out(self) -> None:
+    def what_the_layers_put_out(self) -> Figures:
         """4. What do the layers put out?"""
         said, dead = [], []
         for side in SIDES:
@@ -134,8 +142,9 @@ class Clinic:
         self.note(said, dead[0] > 0.5)
         print("   The biases in front of layer 3 start far below 0: no gradient gets past it.")
         self.faults = replace(self.faults, silent_layer=False)
+        return {}
 
-    def which_rate(self) -> None:
+    def which_rate(self) -> Figures:
         """5. Can one batch be learned, and at which rate?"""
         said, found = [], []
         for side in SIDES:
@@ -151,33 +160,35 @@ class Clinic:
         self.note(said, "not learned" in said[0] and found[0].diverged)
         self.rate = float(f"{found[0].suggestion:.1g}")
         print(f"   The rate of 3 was borrowed from elsewhere; {self.rate:g} is tried.")
-        self.save("range_test", plots.range_test(found[0], "Which learning rate: loss by rate"))
         self.faults = replace(self.faults, borrowed_rate=False)
+        return {"range_test": plots.range_test(found[0], "Which learning rate: loss by rate")}
 
-    def the_cure(self) -> None:
+    def the_cure(self) -> Figures:
         """6. Before and after, under both monitors."""
         sick, sound = Faults(spread_of_zero=False), self.faults
+        figures: Figures = {}
         for name, self.faults in (("with the faults", sick), ("mended", sound)):
             runs = [self.trained(side) for side in SIDES]
             scores = [score for score, *_ in runs]
             print(f"   {name}: " + " and ".join(f"{s:.1%}" for s in scores) + " of the validation "
                   "digits right, in NumPy and in PyTorch")  # fmt: skip
             _, monitor, activations, history, model = runs[0]
-            for kind, figure in (
-                ("gradient_flow", plots.gradient_flow(monitor, f"Gradient flow, {name}")),
-                ("activations", plots.activation_histograms(activations, f"Activations, {name}")),
-            ):
-                self.save(f"{kind}_{name.split()[0]}", figure)
+            first = name.split()[0]
+            figures |= {
+                f"gradient_flow_{first}": plots.gradient_flow(monitor, f"Gradient flow, {name}"),
+                f"activations_{first}": plots.activation_histograms(
+                    activations, f"Activations, {name}"
+                ),
+            }
             if self.faults is sick:  # at such a rate two right runs part, so both need only fail
                 self.missed += max(scores) > 0.5
         print(indented(str(monitor)))
         self.missed += scores[0] != scores[1] or min(scores) < (0.6 if self.epochs < 5 else 0.9)
-        curves = plots.training_curves(history, "Training, mended", "accuracy")
-        self.save("training_curves", curves)
         weight = model.state_dict()["0.weight"]
-        self.save(
-            "first_layer", plots.first_layer(weight, (8, 8), "What the first layer looks for")
-        )
+        return figures | {
+            "training_curves": plots.training_curves(history, "Training, mended", "accuracy"),
+            "first_layer": plots.first_layer(weight, (8, 8), "What the first layer looks for"),
+        }
 
     # ---- the patient ------------------------------------------------------------------------
 
@@ -263,10 +274,6 @@ class Clinic:
             "found, in the same words on both sides" if agree else "NOT the same on both sides"
         )
         print(f"   [{verdict if found else 'NOT found'}]")
-
-    def save(self, name: str, figure: Any) -> None:
-        """Write a figure."""
-        figure.savefig(self.out / f"{name}.png")
 
 
 class Swish(numpy_impl.nn.Module):

@@ -20,7 +20,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,37 @@ ACTIVATIONS = ("relu", "leaky_relu", "sigmoid", "tanh", "identity")
 
 
 @dataclass
+class Setting:
+    """What is trained and how, as the command's options say it and with their defaults.
+
+    Without `lr` and `weight_decay` it takes what suits the optimizer.
+    """
+
+    depth: int = 2
+    width: int = 128
+    norm: bool = True
+    dropout: float = 0.1
+    residual: bool = False
+    activation: str = "relu"
+    optimizer: str = "adamw"
+    lr: Any = None
+    weight_decay: Any = None
+    schedule: str = "cosine"
+    epochs: int = 30
+    batch_size: int = 64
+    clip: float | None = None
+    patience: int | None = None
+    seed: int = 0
+    dtype: str = "float64"
+
+    def __post_init__(self) -> None:
+        if self.lr is None:
+            self.lr = LEARNING_RATES[self.optimizer]
+        if self.weight_decay is None:
+            self.weight_decay = 0.01 if self.optimizer == "adamw" else 0.0
+
+
+@dataclass
 class Run:
     """What came out on one side."""
 
@@ -71,23 +102,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         data = fewer(data)
     torch.set_num_threads(1)  # on networks this small a second thread costs more than it does
 
-    print(describe(options, data))
-    numpy_impl.manual_seed(options.seed)
-    torch.manual_seed(options.seed)
-    theirs_model = build("torch_impl", options, data)
-    ours_model = build("numpy_impl", options, data)
-    print(start(ours_model, theirs_model, options.seed) + "\n")
+    setting = Setting(**{field.name: getattr(options, field.name) for field in fields(Setting)})
+    print(describe(setting, data))
+    ours_model = build("numpy_impl", setting, data)
+    theirs_model = build("torch_impl", setting, data)
+    print(start(ours_model, theirs_model, setting.seed) + "\n")
     try:
-        ours = train("numpy_impl", ours_model, options, data)
-        theirs = train("torch_impl", theirs_model, options, data)
+        ours = train("numpy_impl", ours_model, setting, data)
+        theirs = train("torch_impl", theirs_model, setting, data)
     except ArithmeticError as error:  # NonFiniteError, of either side
         print(f"training broke down: {error}", file=sys.stderr)
         return 1
 
     print(histories(ours.history, theirs.history))
-    agree, verdict = compare(ours, theirs, options.dtype, data)
+    agree, verdict = compare(ours, theirs, setting.dtype, data)
     print("\n" + verdict)
-    draw(path, ours, theirs, data, options.dtype)
+    draw(ours, theirs, data, setting.dtype).save(path)
     print(f"figure: {path}")
     return 0 if agree else 1
 
@@ -100,19 +130,20 @@ def chapter(side: str, name: str) -> Any:
     return import_module(f"{side}.{name}")
 
 
-def build(side: str, options: argparse.Namespace, data: Splits) -> Any:
-    """The network, with weights drawn from the side's global stream."""
+def build(side: str, setting: Setting, data: Splits) -> Any:
+    """The network, with weights drawn from the side's global stream, which starts at the seed."""
+    {"numpy_impl": numpy_impl, "torch_impl": torch}[side].manual_seed(setting.seed)
     architectures = chapter(side, "architectures")
-    widths = [math.prod(data.image_shape), *[options.width] * options.depth, NUM_CLASSES]
-    network = architectures.ResidualMLP if options.residual else architectures.DeepMLP
+    widths = [math.prod(data.image_shape), *[setting.width] * setting.depth, NUM_CLASSES]
+    network = architectures.ResidualMLP if setting.residual else architectures.DeepMLP
     model = network(
         widths,
-        options.lr,
-        options.activation,
-        batch_norm=options.norm,
-        dropout=options.dropout,
+        setting.lr,
+        setting.activation,
+        batch_norm=setting.norm,
+        dropout=setting.dropout,
     )
-    return model.double() if options.dtype == "float64" else model.float()
+    return model.double() if setting.dtype == "float64" else model.float()
 
 
 def start(ours: Any, theirs: Any, seed: int) -> str:
@@ -126,26 +157,26 @@ def start(ours: Any, theirs: Any, seed: int) -> str:
     return f"{count}, drawn up to {apart:.1e} apart from seed {seed}: torch's copied to NumPy"
 
 
-def train(side: str, model: Any, options: argparse.Namespace, data: Splits) -> Run:
-    """Fit the model as the options say, and predict the test digits."""
+def train(side: str, model: Any, setting: Setting, data: Splits) -> Run:
+    """Fit the model as the setting says, and predict the test digits."""
     optimization, regularization = chapter(side, "optimization"), chapter(side, "regularization")
-    stop = regularization.EarlyStopping(options.patience) if options.patience else None
+    stop = regularization.EarlyStopping(setting.patience) if setting.patience else None
     history = model.fit(
         data.x_train.reshape(len(data.x_train), -1),
         data.y_train,
-        epochs=options.epochs,
-        batch_size=options.batch_size,
+        epochs=setting.epochs,
+        batch_size=setting.batch_size,
         validation=(data.x_val.reshape(len(data.x_val), -1), data.y_val),
-        optimizer=lambda params, lr: make_optimizer(optimization, model, lr, options),
-        scheduler=make_schedule(optimization, options),
-        clip_norm=options.clip,
+        optimizer=lambda params, lr: make_optimizer(optimization, model, lr, setting),
+        scheduler=make_schedule(optimization, setting),
+        clip_norm=setting.clip,
         early_stopping=stop,
     )
     images = data.x_test.reshape(len(data.x_test), -1)
     return Run(history, np.asarray(model.predict(images)), model.score(images, data.y_test))
 
 
-def make_optimizer(optimization: Any, model: Any, lr: float, options: argparse.Namespace) -> Any:
+def make_optimizer(optimization: Any, model: Any, lr: float, setting: Setting) -> Any:
     """The optimizer by name; only matrices decay, biases and norms do not."""
     makers: dict[str, Callable[..., Any]] = {
         "sgd": lambda groups: optimization.SGD(groups, lr=lr, momentum=0.9),
@@ -153,12 +184,12 @@ def make_optimizer(optimization: Any, model: Any, lr: float, options: argparse.N
         "adam": lambda groups: optimization.Adam(groups, lr=lr),
         "adamw": lambda groups: optimization.AdamW(groups, lr=lr),
     }
-    return makers[options.optimizer](optimization.decay_groups(model, options.weight_decay))
+    return makers[setting.optimizer](optimization.decay_groups(model, setting.weight_decay))
 
 
-def make_schedule(optimization: Any, options: argparse.Namespace) -> Callable[[Any], Any] | None:
+def make_schedule(optimization: Any, setting: Setting) -> Callable[[Any], Any] | None:
     """What makes the schedule from the optimizer; all but inverse-time end near 0."""
-    epochs, warm = options.epochs, max(1, options.epochs // 10)
+    epochs, warm = setting.epochs, max(1, setting.epochs // 10)
     cosine = optimization.CosineAnnealingLR
     makers: dict[str, Callable[[Any], Any]] = {
         "step": lambda o: optimization.StepLR(o, step_size=max(1, epochs // 3), gamma=0.2),
@@ -168,7 +199,7 @@ def make_schedule(optimization: Any, options: argparse.Namespace) -> Callable[[A
         "cosine": lambda o: cosine(o, T_max=epochs),
         "warmup": lambda o: optimization.warmup_then(cosine(o, T_max=max(1, epochs - warm)), warm),
     }
-    return makers.get(options.schedule)
+    return makers.get(setting.schedule)
 
 
 def fewer(data: Splits) -> Splits:
@@ -207,28 +238,29 @@ def arguments() -> argparse.ArgumentParser:
     """The options."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     net = parser.add_argument_group("network")
-    net.add_argument("--depth", type=number(int, 0), default=2, help="hidden layers")
-    net.add_argument("--width", type=number(int, 1), default=128, help="units in each")
-    net.add_argument("--norm", action=argparse.BooleanOptionalAction, default=True)
-    net.add_argument("--dropout", type=number(float, 0, 1), default=0.1)
+    net.add_argument("--depth", type=number(int, 0), help="hidden layers")
+    net.add_argument("--width", type=number(int, 1), help="units in each")
+    net.add_argument("--norm", action=argparse.BooleanOptionalAction)
+    net.add_argument("--dropout", type=number(float, 0, 1))
     net.add_argument("--residual", action="store_true", help="hidden layers add to their input")
-    net.add_argument("--activation", choices=ACTIVATIONS, default="relu")
+    net.add_argument("--activation", choices=ACTIVATIONS)
     run = parser.add_argument_group("training")
-    run.add_argument("--optimizer", choices=LEARNING_RATES, default="adamw")
+    run.add_argument("--optimizer", choices=LEARNING_RATES)
     run.add_argument("--lr", type=number(float, 0), help="by default what suits the optimizer")
     run.add_argument("--weight-decay", type=number(float, 0), help="of matrices only")
-    run.add_argument("--schedule", choices=SCHEDULES, default="cosine")
-    run.add_argument("--epochs", type=number(int, 1), default=30)
-    run.add_argument("--batch-size", type=number(int, 1), default=64)
+    run.add_argument("--schedule", choices=SCHEDULES)
+    run.add_argument("--epochs", type=number(int, 1))
+    run.add_argument("--batch-size", type=number(int, 1))
     run.add_argument("--clip", type=number(float, 0), help="bound on the norm of the gradients")
     run.add_argument("--patience", type=number(int, 1), help="stop early after so many epochs")
-    run.add_argument("--seed", type=number(int, 0, 2**63 - 1), default=0)
-    run.add_argument("--dtype", choices=("float64", "float32"), default="float64")
+    run.add_argument("--seed", type=number(int, 0, 2**63 - 1))
+    run.add_argument("--dtype", choices=("float64", "float32"))
     run.add_argument("--data", type=Path, metavar="DIR", help="IDX files, in MNIST's format")
     run.add_argument("--quick", action="store_true", help="fewer digits and epochs")
     out = parser.add_argument_group("output")
     out.add_argument("--out", type=Path, default=Path("out"), metavar="DIR", help="for the figure")
     out.add_argument("--figure", type=Path, metavar="FILE", help="the figure, with its name")
+    parser.set_defaults(**{field.name: field.default for field in fields(Setting)})
     return parser
 
 
@@ -239,10 +271,6 @@ def checked(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argp
         parser.error("--residual wants at least one hidden layer, got --depth 0")
     if options.norm and options.depth and options.batch_size == 1:
         parser.error("--norm wants batches of at least 2, got --batch-size 1; or take --no-norm")
-    if options.lr is None:
-        options.lr = LEARNING_RATES[options.optimizer]
-    if options.weight_decay is None:
-        options.weight_decay = 0.01 if options.optimizer == "adamw" else 0.0
     if options.quick:
         options.epochs = min(options.epochs, 3)
     return options

@@ -2,37 +2,35 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure, SubFigure
+from matplotlib.figure import SubFigure
 from matplotlib.ticker import MaxNLocator
 
 from examples.datasets import Splits
+from examples.plots.style import DARK, GREY, LIGHT, Drawing, sheet
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-OURS, THEIRS, GREY = "#56B4E9", "#8F2D00", "0.45"  # light and dark: apart to any eye, and in print
 SHOWN = 6
 
 
-def draw(path: Path, ours: Any, theirs: Any, data: Splits, dtype: str) -> None:
-    """Draw the two runs into a PNG of 1600 pixels across, made to be shown at half that.
+def draw(ours: Any, theirs: Any, data: Splits, dtype: str) -> Drawing:
+    """Draw the two runs.
 
     Args:
         ours, theirs: runs, with `history`, `predicted` and `accuracy`.
     """
-    figure = Figure(figsize=(8, 4.5), dpi=200, layout="constrained")
-    figure.suptitle(headline(ours, theirs, data), fontsize=11, fontweight="bold", x=0.01, ha="left")
+    figure = sheet(headline(ours, theirs, data))
     panels: Any = figure.subfigures(1, 2, width_ratios=[2.5, 1])
     left, right = panels
     top, bottom = left.subplots(2, 1, sharex=True, height_ratios=[1.5, 1])
     _losses(top, ours.history, theirs.history)
     _differences(bottom, ours.history, theirs.history, dtype)
     _mistakes(right, ours, theirs, data)
-    figure.savefig(path, format="png", pil_kwargs={"optimize": True})
+    return figure
 
 
 def headline(ours: Any, theirs: Any, data: Splits) -> str:
@@ -49,8 +47,8 @@ def headline(ours: Any, theirs: Any, data: Splits) -> str:
 
 def _losses(axes: Axes, ours: Any, theirs: Any) -> None:
     sides: list[tuple[str, Any, dict[str, Any]]] = [
-        ("NumPy", ours, {"color": OURS, "linewidth": 5}),
-        ("PyTorch", theirs, {"color": THEIRS, "linewidth": 1.3, "linestyle": (0, (4, 2))}),
+        ("NumPy", ours, {"color": LIGHT, "linewidth": 5}),
+        ("PyTorch", theirs, {"color": DARK, "linewidth": 1.3, "linestyle": (0, (4, 2))}),
     ]
     for kind, end in (("train_loss", "training"), ("val_loss", "validation")):
         for name, history, style in sides:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from typing import Any
 
 import numpy as np
@@ -15,23 +14,23 @@ FLOAT32_STEPS = 10
 """For how many steps float32 runs are held to agree: they part where a ReLU flips by rounding."""
 
 
-def describe(options: argparse.Namespace, data: Splits) -> str:
+def describe(setting: Any, data: Splits) -> str:
     """The setting in words."""
     height, width = data.image_shape
-    kind = "residual MLP" if options.residual else "MLP"
-    parts = [f"{options.depth} x {options.width} {options.activation}"]
-    parts += ["batch norm"] if options.norm else []
-    parts += [f"dropout {options.dropout:g}"] if options.dropout else []
-    steps = [f"{options.optimizer} at {options.lr:g}", f"schedule {options.schedule}"]
-    steps += [f"weight decay {options.weight_decay:g}"] if options.weight_decay else []
-    steps += [f"gradients clipped to norm {options.clip:g}"] if options.clip else []
-    steps += [f"early stopping after {options.patience} epochs"] if options.patience else []
+    kind = "residual MLP" if setting.residual else "MLP"
+    parts = [f"{setting.depth} x {setting.width} {setting.activation}"]
+    parts += ["batch norm"] if setting.norm else []
+    parts += [f"dropout {setting.dropout:g}"] if setting.dropout else []
+    steps = [f"{setting.optimizer} at {setting.lr:g}", f"schedule {setting.schedule}"]
+    steps += [f"weight decay {setting.weight_decay:g}"] if setting.weight_decay else []
+    steps += [f"gradients clipped to norm {setting.clip:g}"] if setting.clip else []
+    steps += [f"early stopping after {setting.patience} epochs"] if setting.patience else []
     return (
         f"data: {len(data.x_train):,} digits of {height}x{width} to train on, "
         f"{len(data.x_val):,} to validate, {len(data.x_test):,} to test\n"
-        f"{kind}: {', '.join(parts)}; {options.dtype}\n"
-        f"training: {', '.join(steps)}; {options.epochs} epochs, batches of {options.batch_size}, "
-        f"seed {options.seed}"
+        f"{kind}: {', '.join(parts)}; {setting.dtype}\n"
+        f"training: {', '.join(steps)}; {setting.epochs} epochs, batches of {setting.batch_size}, "
+        f"seed {setting.seed}"
     )
 
 

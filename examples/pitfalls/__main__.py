@@ -17,7 +17,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import torch
 
 from examples.pitfalls.exploding import Exploding
-from examples.pitfalls.figure import save
+from examples.pitfalls.figure import drawn
 from examples.pitfalls.initialization import Initialization
 from examples.pitfalls.learning_rate import LearningRate
 from examples.pitfalls.overfitting import Overfitting
@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         found = pitfall.run(options.quick, options.seed, progress=None)
         passed, text = report(pitfall, found)
         path = options.out / f"{name}.png"
-        save(path, pitfall, found)
+        drawn(pitfall, found).save(path)
         print(f"{text}\nFigure: {path}. Took {time.perf_counter() - started:.0f} s.\n", flush=True)
         failed += [] if passed else [name]
     if failed:

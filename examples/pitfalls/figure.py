@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from examples.digits_figure import GREY
 from examples.pitfalls.both_sides import BROKE_DOWN
 from examples.pitfalls.pitfall import Found, Pitfall
+from examples.plots.style import GREY, Drawing, sheet
 
 # What goes wrong is red and brown, cures are not; apart to any eye (Okabe & Ito 2008, and grey).
 WRONG = ("#D55E00", "#8C510A", "#E69F00", "#7F7F7F")
@@ -22,11 +20,10 @@ THEIRS: dict[str, Any] = {"linewidth": 1.1, "linestyle": (0, (4, 1.5))}
 BEYOND: dict[str, Any] = {"linewidth": 1.1, "linestyle": (0, (1, 2)), "alpha": 0.7}
 
 
-def save(path: Path, pitfall: Pitfall, found: Found) -> None:
-    """Draw an experiment into a PNG of 1600 pixels across, made to be shown at half that."""
-    figure = Figure(figsize=(8, 3.6), dpi=200, layout="constrained")
+def drawn(pitfall: Pitfall, found: Found) -> Drawing:
+    """An experiment's figure."""
     title = f"{pitfall.name.replace('-', ' ').capitalize()}: {pitfall.title}"
-    figure.suptitle(title, fontsize=10, fontweight="bold", x=0.01, ha="left")
+    figure = sheet(title, height=3.6)
     pitfall.draw(figure, found)
     for axes in figure.axes:
         _plain(axes)
@@ -40,7 +37,7 @@ def save(path: Path, pitfall: Pitfall, found: Found) -> None:
     figure.legend(
         handles=handles, loc="outside lower left", ncols=columns, frameon=False, fontsize=8
     )
-    figure.savefig(path, format="png", pil_kwargs={"optimize": True})
+    return figure
 
 
 def colour(found: Found) -> dict[str, str]:

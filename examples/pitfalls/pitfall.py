@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -74,16 +74,20 @@ class Pitfall:
         Args:
             progress: whether to show a bar; None shows it where stderr is a terminal.
         """
-        settings, nearby = self.settings(quick, seed), 1 if quick else 2
-        hidden = None if progress is None else not progress
-        found = {}
-        with tqdm(
-            total=(2 + nearby) * len(settings), unit="run", disable=hidden, leave=False
-        ) as bar:
-            for setting in settings:
-                bar.set_description(f"{self.name}: {setting.name}")
-                found[setting.name] = train_both(setting, seed, nearby, bar.update)
-        return found
+        return trained(self.settings(quick, seed), seed, 1 if quick else 2, progress)
+
+
+def trained(
+    settings: Sequence[Setting], seed: int = 0, nearby: int = 1, progress: bool | None = False
+) -> dict[str, Pair]:
+    """Train settings on both sides, each with nearby runs of the reference; by name."""
+    hidden = None if progress is None else not progress
+    found = {}
+    with tqdm(total=(2 + nearby) * len(settings), unit="run", disable=hidden, leave=False) as bar:
+        for setting in settings:
+            bar.set_description(setting.name)
+            found[setting.name] = train_both(setting, seed, nearby, bar.update)
+    return found
 
 
 def digits(n: int) -> dict[str, Array]:

@@ -16,7 +16,7 @@ def report(pitfall: Pitfall, found: Found) -> tuple[bool, str]:
     others = pitfall.claims({name: pair.turned() for name, pair in found.items()})
     effect = all(claim.holds for claim in [*claims, *others])
     lines = [f"{pitfall.name.upper().replace('-', ' ')}: {pitfall.title}", ""]
-    lines += [*_table(pitfall, found), ""]
+    lines += [table(pitfall, found), ""]
     lines += [f"  {'shown' if c.holds else 'NOT SHOWN'}: {c}" for c in claims]
     lines += [f"  NOT SHOWN by PyTorch: {c}" for c in others if not c.holds]
     lines += [] if effect else ["  the effect is NOT there: see the numbers above"]
@@ -31,7 +31,8 @@ def report(pitfall: Pitfall, found: Found) -> tuple[bool, str]:
     return effect and not apart, "\n".join(lines)
 
 
-def _table(pitfall: Pitfall, found: Found) -> list[str]:
+def table(pitfall: Pitfall, found: Found) -> str:
+    """The numbers of each setting, a line each; `held` counts the steps that are compared."""
     rows = []
     for pair in found.values():
         row = {"": pair.role, "setting": pair.name}
@@ -44,12 +45,12 @@ def _table(pitfall: Pitfall, found: Found) -> list[str]:
         }
         rows.append(row)
     heads = list(rows[0])
-    table = [heads, *([row[head] for head in heads] for row in rows)]
-    wide = [max(len(line[i]) for line in table) for i in range(len(heads))]
-    return [
+    cells = [heads, *([row[head] for head in heads] for row in rows)]
+    wide = [max(len(line[i]) for line in cells) for i in range(len(heads))]
+    return "\n".join(
         "  "
         + "  ".join(
             cell.ljust(n) if i < 2 else cell.rjust(n) for i, (cell, n) in enumerate(zip(line, wide))
         ).rstrip()
-        for line in table
-    ]
+        for line in cells
+    )

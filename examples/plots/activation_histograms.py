@@ -7,15 +7,14 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
 
-from examples.plots.style import plain, sheet
+from examples.plots.style import Drawing, plain, sheet
 
 RIDGES = 8
 COLUMNS = 4
 
 
-def activation_histograms(activations: Any, title: str = "Activations") -> Figure:
+def activation_histograms(activations: Any, title: str = "Activations") -> Drawing:
     """A panel a layer: its output's histogram at some forwards, the earliest at the back.
 
     An axis spans what all but a hundredth of the numbers span. Each ridge is scaled to its own

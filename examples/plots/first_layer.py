@@ -6,12 +6,11 @@ import math
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from examples.plots.style import sheet
+from examples.plots.style import Drawing, sheet
 
 
-def first_layer(weight: Any, shape: tuple[int, int], title: str = "First layer") -> Figure:
+def first_layer(weight: Any, shape: tuple[int, int], title: str = "First layer") -> Drawing:
     """One tile a unit, in the shape of the image that its weights look at; one scale for all.
 
     Red adds, blue takes away, white does neither. Smooth shapes were learned; a tile like noise has

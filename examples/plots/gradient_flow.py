@@ -6,14 +6,13 @@ import math
 from typing import Any
 
 import matplotlib
-from matplotlib.figure import Figure
 
-from examples.plots.style import GREY, plain, sheet
+from examples.plots.style import GREY, Drawing, plain, sheet
 
 MOMENTS = 4  # of the run, drawn from light to dark
 
 
-def gradient_flow(monitor: Any, title: str = "Gradient flow") -> Figure:
+def gradient_flow(monitor: Any, title: str = "Gradient flow") -> Drawing:
     """Gradient norms and update ratios of the weights from input to output, early to late.
 
     Gradients that shrink from right to left vanish on their way back, and those that grow explode.

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from matplotlib.figure import Figure
-
-from examples.plots.style import DARK, GREY, LIGHT, plain, sheet
+from examples.plots.style import DARK, GREY, LIGHT, Drawing, plain, sheet
 
 
-def range_test(found: Any, title: str = "Learning-rate range test") -> Figure:
+def range_test(found: Any, title: str = "Learning-rate range test") -> Drawing:
     """Loss and smoothed loss by rate, with the steepest descent and the suggestion marked.
 
     Args:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from examples.plots.style import DARK, GREY, LIGHT, plain, sheet
+from examples.plots.style import DARK, GREY, LIGHT, Drawing, plain, sheet
 
 
-def step_sizes(sweep: Any, title: str = "Step size") -> Figure:
+def step_sizes(sweep: Any, title: str = "Step size") -> Drawing:
     """Relative error of central and forward differences by step, with the slopes of theory.
 
     Args:

@@ -8,8 +8,9 @@ from typing import Any
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
+
+from examples.plots.style import Drawing, sheet
 
 __all__ = ["convergence", "parallel_coordinates", "slices"]
 
@@ -17,7 +18,7 @@ COLOURS = "viridis_r"  # dark is good
 BEST, FAINT, FAINTER = "#8F2D00", "0.5", "0.8"
 
 
-def convergence(study: Any) -> Figure:
+def convergence(study: Any) -> Drawing:
     """Each trial's score, and the best so far; a cross at the top for a trial that failed.
 
     Of several budgets only the largest counts for the best.
@@ -27,7 +28,7 @@ def convergence(study: Any) -> Figure:
     """
 
     trials = _scored(study)
-    figure = Figure(figsize=(7, 3.5), layout="constrained")
+    figure = sheet("", 7, 3.5)
     axes = figure.subplots()
     most = max(t.budget or 0 for t in trials)
     full = [t for t in trials if (t.budget or 0) == most]
@@ -52,13 +53,13 @@ def convergence(study: Any) -> Figure:
     return figure
 
 
-def slices(study: Any) -> Figure:
+def slices(study: Any) -> Drawing:
     """The scores against each parameter alone; later trials are darker, the best is ringed."""
 
     trials, names = _scored(study), list(study.space)
     columns = min(len(names), 4)
     rows = -(-len(names) // columns)
-    figure = Figure(figsize=(2.6 * columns + 0.9, 2.6 * rows), layout="constrained")
+    figure = sheet("", 2.6 * columns + 0.9, 2.6 * rows)
     grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
     late = Normalize(0, max(t.number for t in trials))
     for axes, name in zip(grid.flat, names):
@@ -87,7 +88,7 @@ def slices(study: Any) -> Figure:
     return figure
 
 
-def parallel_coordinates(study: Any) -> Figure:
+def parallel_coordinates(study: Any) -> Drawing:
     """Each trial a line through its values to its score: good ones dark, the best in front.
 
     An axis runs over a parameter's quantiles, the last one over the scores, good ones at the top; a
@@ -96,7 +97,7 @@ def parallel_coordinates(study: Any) -> Figure:
 
     trials = sorted(_scored(study), key=study.loss, reverse=True)
     names = list(study.space)
-    figure = Figure(figsize=(max(1.5 * len(names) + 1.5, 5), 4), layout="constrained")
+    figure = sheet("", max(1.5 * len(names) + 1.5, 5), 4)
     axes = figure.subplots()
     losses = [study.loss(t) for t in trials]
     rank = {loss: i / max(len(losses) - 1, 1) for i, loss in enumerate(losses)}  # 1 for the best

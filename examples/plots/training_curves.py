@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from examples.plots.style import DARK, LIGHT, at_the_end, plain, sheet
+from examples.plots.style import DARK, LIGHT, Drawing, at_the_end, plain, sheet
 
 
-def training_curves(history: Any, title: str = "Training", metric: str = "metric") -> Figure:
+def training_curves(history: Any, title: str = "Training", metric: str = "metric") -> Drawing:
     """Training and validation loss and the metric by epoch, gradient norm and rate by step.
 
     Args:

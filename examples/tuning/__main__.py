@@ -90,7 +90,7 @@ def functions(options: argparse.Namespace) -> bool:
         print(f"{name:12} {n:6} {ends[0]:9.2g} {ends[1]:9.2g}   {same} of {len(both)} seeds")
     path = options.figure or options.out / "tuning.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    draw(path, runs, INITIAL)
+    draw(runs, INITIAL).save(path)
     print(f"figure: {path}\n")
     return agree and ahead
 
@@ -126,7 +126,7 @@ def tune_digits(options: argparse.Namespace) -> bool:
           f"{max(gaps):.0e} at most, and number {theirs.best.number} is best")  # fmt: skip
     for plot in (convergence, slices, parallel_coordinates):
         path = options.out / f"digits-{plot.__name__}.png"
-        plot(ours).savefig(path, dpi=120)
+        plot(ours).save(path)
         print(f"figure: {path}")
     return ours.best.number == theirs.best.number and configs == trials
 

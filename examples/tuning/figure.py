@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
+
+from examples.plots.style import DARK, LIGHT, Drawing, sheet
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Runs = dict[str, dict[str, Array]]  # function, search -> (seeds, trials) distances
 
-COLOURS = {"Bayesian search": "#8F2D00", "random search": "#56B4E9"}
+COLOURS = {"Bayesian search": DARK, "random search": LIGHT}
 
 
-def draw(path: Path, runs: Runs, initial: int) -> None:
+def draw(runs: Runs, initial: int) -> Drawing:
     """Medians over the seeds, and the middle half of them shaded."""
-    figure = Figure(figsize=(8, 3.6), dpi=200, layout="constrained")
+    seeds = len(next(iter(next(iter(runs.values())).values())))
+    title = f"Bayesian beside random search: median of {seeds} seeds, the middle half shaded"
+    figure = sheet(title, height=3.6)
     panels: Any = figure.subplots(1, len(runs), squeeze=False)
     for axes, (function, by_search) in zip(panels[0], runs.items()):
         for search, distances in by_search.items():
@@ -36,7 +38,4 @@ def draw(path: Path, runs: Runs, initial: int) -> None:
     )  # fmt: skip
     panels[0, 0].set_ylabel("best score minus the least there is")
     panels[0, -1].legend(frameon=False, fontsize=9, loc="lower left")
-    seeds = len(next(iter(next(iter(runs.values())).values())))
-    title = f"Bayesian beside random search: median of {seeds} seeds, the middle half shaded"
-    figure.suptitle(title, fontsize=11, fontweight="bold", x=0.01, ha="left")
-    figure.savefig(path, format="png", pil_kwargs={"optimize": True})
+    return figure

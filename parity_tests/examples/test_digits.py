@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from examples import digits, digits_report
+from examples.plots.style import Drawing
 
 QUICK = ["--quick", "--epochs", "1", "--width", "16"]
 
@@ -21,7 +22,7 @@ def test_both_sides_agree_and_the_figure_is_drawn(tmp_path, capsys):
 
 
 def test_float32_is_held_to_its_first_steps(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(digits, "draw", lambda *_: None)
+    monkeypatch.setattr(Drawing, "save", lambda *_: None)
     assert run(tmp_path, "--dtype", "float32", "--depth", "0", "--optimizer", "sgd") == 0
     assert "over the first 10 steps" in capsys.readouterr().out
 
@@ -35,7 +36,7 @@ def test_a_side_that_is_off_makes_the_exit_status_1(tmp_path, capsys, monkeypatc
         return right(side, model, options, data)
 
     monkeypatch.setattr(digits, "train", one_side_off)
-    monkeypatch.setattr(digits, "draw", lambda *_: None)
+    monkeypatch.setattr(Drawing, "save", lambda *_: None)
     assert run(tmp_path, "--depth", "0") == 1
     assert "DISAGREE" in capsys.readouterr().out
 

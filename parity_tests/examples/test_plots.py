@@ -8,6 +8,7 @@ import pytest
 import numpy_impl.training
 import torch_impl.training
 from examples import plots
+from examples.plots.style import sheet
 from numpy_impl.debugging import RangeTest, StepSizeSweep
 from parity_tests.debugging.test_monitor import given
 from parity_tests.debugging.test_summaries import watched
@@ -80,3 +81,8 @@ def test_range_test_and_step_sizes_are_drawn(tmp_path):
     figure = plots.step_sizes(sweep)
     figure.savefig(tmp_path / "steps.png")
     assert "1e-06" in figure.axes[0].get_title(loc="left")
+
+
+def test_a_notebook_is_handed_the_picture_and_its_width():
+    picture, said = sheet("Title", width=3, height=1)._repr_png_()
+    assert picture.startswith(b"\x89PNG") and said == {"width": 300}
