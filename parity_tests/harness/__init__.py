@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from parity_tests.harness.function_case import FunctionParity
     from parity_tests.harness.init_case import InitializerParity
     from parity_tests.harness.inputs import LAYOUTS, REGIMES, arrays, grid
-    from parity_tests.harness.mistake import Mistake
+    from parity_tests.harness.mistake import Mistake, as_functions
     from parity_tests.harness.module_case import ModuleParity
     from parity_tests.harness.optimizer_case import OptimizerParity
     from parity_tests.harness.refusal import Refusal
@@ -36,6 +36,7 @@ __all__ = [
     "Settings",
     "TrainingParity",
     "arrays",
+    "as_functions",
     "grid",
 ]
 

@@ -156,10 +156,14 @@ class FunctionParity(Case):
         return dict(zip(("numpy", "backward"), map(_static, pair)))
 
     def beside_torch(self, settings: Settings, stand_in: Any) -> Iterator[Config]:
-        """The function with every configuration, the last ones first, and plain inputs."""
+        """The function with every configuration, the last ones first; plain inputs, then others."""
         rng, other = self.rng(settings, "beside torch"), type(self.standing_in(stand_in))
-        for shape, config in itertools.product(reversed(self.inputs), reversed(self.configs)):
-            inputs = self.make_inputs(rng, shape.of(config), self.plain(), config)
+        for regime, shape, config in itertools.product(
+            dict.fromkeys((self.plain(), *self.regimes.values())),
+            reversed(self.inputs),
+            reversed(self.configs),
+        ):
+            inputs = self.make_inputs(rng, shape.of(config), regime, config)
             yield {
                 "mine": other.numpy,
                 "theirs": type(self).torch,

@@ -52,6 +52,8 @@ class ModuleParity(Case):
         network: True where several layers follow each other: each is then allowed to round in its
             own way, see `rounding`.
         draws: how weights start, by the names in `Generator.exactness()`.
+        state_as_built: True where what building made is the state, and not random numbers; a
+            stand-in then starts from what it has built itself.
     """
 
     configs: ClassVar[Sequence[Config]] = ({},)
@@ -64,6 +66,7 @@ class ModuleParity(Case):
     aliases: ClassVar[bool] = False
     network: ClassVar[bool] = False
     draws: ClassVar[Sequence[str]] = ("uniform", "normal")
+    state_as_built: ClassVar[bool] = False
 
     # ---- what a case may override -----------------------------------------------------------
 
@@ -182,8 +185,9 @@ class ModuleParity(Case):
         self, rng: np.random.Generator, shape: tuple[int, ...], regime: Regime, config: Config
     ) -> dict[str, Array]:
         """Named arrays for one call: state, inputs, and a random cotangent."""
-        filled = self.fill(self.build(config, "float64"), rng)
-        given = {f"state {k}": v.copy() for k, v in filled.items()}
+        built = self.build(config, "float64")
+        state = built.state_dict() if self.state_as_built else self.fill(built, rng)
+        given = {f"state {k}": v.copy() for k, v in state.items()}
         inputs = self.make_inputs(rng, shape, regime, config)
         given |= {f"input {i}": np.asarray(x) for i, x in enumerate(inputs)}
         with torch.no_grad():
@@ -201,7 +205,9 @@ class ModuleParity(Case):
         """Forward and backward in NumPy: outputs, gradients, buffers by label."""
         inputs = [x for k, x in given.items() if k.startswith("input")]
         module = self.build(config, str(dtype_of(given)))
-        module.load_state_dict({k[6:]: x for k, x in given.items() if k.startswith("state")})
+        if not self.state_as_built:
+            state = {k[6:]: x for k, x in given.items() if k.startswith("state")}
+            module.load_state_dict(state)
         module.train(mode == "train")
         numpy_impl.manual_seed(seed)
         y = module(*inputs)

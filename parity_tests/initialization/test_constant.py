@@ -9,6 +9,15 @@ from torch_impl.initialization import constant as theirs
 EVERY_SHAPE = ((), (4,), (0, 3), (3, 5), (5, 3), (3, 2, 5))
 
 
+def another_array(tensor, val):
+    return np.full(tensor.shape, val, tensor.dtype)
+
+
+def in_single_precision(tensor, val):
+    with np.errstate(all="ignore"):
+        return ours.constant_(tensor, float(np.float32(val)))
+
+
 class TestConstant(InitializerParity):
     numpy, torch = ours.constant_, theirs.constant_
     configs = grid(val=[0, -1.5, 3, True, np.float64(0.1), np.nan, np.inf, 1e-320])
@@ -20,6 +29,19 @@ class TestConstant(InitializerParity):
         Refusal({"val": 1j}, says="number"),
         Refusal({"val": 1e39}, (np.zeros(3, np.float32),), "range of float32, got 1e\\+39"),
     ]
+    mistakes = {
+        "another array filled": Mistake(
+            another_array,
+            "Written as `tensor = np.full(tensor.shape, val)`, which gives the name to a new array "
+            "and leaves the caller's alone.",
+            "The parameter keeps what it had, and nothing is raised.",
+        ),
+        "through float32": Mistake(
+            in_single_precision,
+            "Code that casts every number it is given to float32.",
+            "0.1 is 0.10000000149 in a float64 model, and what is below 1e-45 is 0.",
+        ),
+    }
 
 
 class TestOnes(InitializerParity):
@@ -37,6 +59,18 @@ class TestOnes(InitializerParity):
 class TestZeros(InitializerParity):
     numpy, torch = ours.zeros_, theirs.zeros_
     shapes = EVERY_SHAPE
+    mistakes = {
+        "left as it was": Mistake(
+            lambda tensor: tensor,
+            "np.empty for np.zeros, which looks right while the memory happens to be fresh.",
+            "Biases start as what lay there before: other numbers in every run, NaN at times.",
+        ),
+        "0.01 for ReLU": Mistake(
+            lambda tensor: ours.constant_(tensor, 0.01),
+            "Tutorials that start biases a little above 0, so that every ReLU fires at first.",
+            "Outputs are shifted from the first step on.",
+        ),
+    }
 
 
 def anti_diagonal(tensor):

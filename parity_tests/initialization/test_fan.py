@@ -11,8 +11,7 @@ from numpy_impl import Generator
 from numpy_impl.initialization import fan as ours
 from numpy_impl.initialization.uniform_normal import normal_, uniform_
 from numpy_impl.layers import Linear
-from parity_tests.harness import Case, Check, InitializerParity, Mistake, Refusal, grid
-from parity_tests.harness.limits import called_alike
+from parity_tests.harness import InitializerParity, Mistake, Refusal, RuleCase, grid
 from parity_tests.harness.refusal import raises, refused, says
 from torch_impl.initialization import fan as theirs
 
@@ -252,29 +251,69 @@ class TestKaimingNormal(InitializerParity):
         return kaiming_law(config, shape, uniform=False)
 
 
-class TestCalculateGain(Case):
+def gain(name, of):
+    """calculate_gain with another gain for one nonlinearity: of(slope)."""
+
+    def wrong(nonlinearity, param=None):
+        right = ours.calculate_gain(nonlinearity, param)  # refuses what is to be refused
+        return of(0.01 if param is None else param) if nonlinearity == name else right
+
+    return wrong
+
+
+class TestCalculateGain(RuleCase):
     numpy, torch = ours.calculate_gain, theirs.calculate_gain
+    mistakes = {
+        "tanh 1": Mistake(
+            gain("tanh", lambda slope: 1.0),
+            "Glorot's own initialization, derived for slope 1 at 0; torch makes up for the bends "
+            "with 5/3.",
+            "Signals shrink by 5/3 in every layer of tanh.",
+        ),
+        "slope left out": Mistake(
+            gain("leaky_relu", lambda slope: math.sqrt(2)),
+            "A classic slip: ReLU's gain for every leaky one.",
+            "Signals grow by sqrt(1 + a^2) in every layer.",
+        ),
+        "slope not squared": Mistake(
+            gain("leaky_relu", lambda slope: math.sqrt(2 / (1 + abs(slope)))),
+            "A classic slip: sqrt(2 / (1 + a)).",
+            "Signals shrink by sqrt((1 + a) / (1 + a^2)) in every layer: by 8 % for 0.3.",
+        ),
+        "relu 2": Mistake(
+            gain("relu", lambda slope: 2.0),
+            "He's 2 / fan_in is a variance; the gain multiplies a standard deviation.",
+            "Signals grow by sqrt(2) in every layer.",
+        ),
+        "selu 1": Mistake(
+            gain("selu", lambda slope: 1.0),
+            "The paper's start, which torch gives under the name of linear; its selu is 3/4.",
+            "Weights are 4/3 of torch's; the layers stay normalised.",
+        ),
+        "sigmoid 4": Mistake(
+            gain("sigmoid", lambda slope: 4.0),
+            "Deep learning's first tutorials: a sigmoid has a quarter of tanh's slope at 0.",
+            "Weights are four times torch's, and more units start saturated.",
+        ),
+    }
 
-    def checks(self, settings):
-        yield Check("gains without a parameter", self._fixed)
-        yield Check("leaky_relu", lambda log: self._equal(log, "leaky_relu", None, 0, 1, 0.2, -3.5))
-        yield Check("refusals", self._refusals)
-        yield Check("called alike", partial(called_alike, self))
-
-    def _fixed(self, log):
+    def check_gains_without_a_parameter(self, log, rng):
         convolutions = ("conv1d", "conv2d", "conv3d", "conv_transpose2d", "conv_transpose3d")
         for name in ("linear", *convolutions, "sigmoid", "tanh", "relu", "selu"):
             self._equal(log, name, None, 0.2, "ignored")
+
+    def check_leaky_relu(self, log, rng):
+        self._equal(log, "leaky_relu", None, 0, 1, 0.2, -3.5)
 
     def _equal(self, log, name, *params):
         for param in params:
             ours_, theirs_ = type(self).numpy(name, param), type(self).torch(name, param)
             log.require(ours_ == theirs_, f"{name}, {param}: {ours_!r}, torch {theirs_!r}")
 
-    def _refusals(self, log):
+    def check_refusals(self, log, rng):
         for args in (("gelu",), ("ReLU",), (None,), ("leaky_relu", True), ("leaky_relu", "0.1")):
-            for gain in (type(self).numpy, type(self).torch):
-                log.require(raises(gain, *args, error=ValueError), f"{gain} takes {args}")
+            for side in (type(self).numpy, type(self).torch):
+                log.require(raises(side, *args, error=ValueError), f"{side} takes {args}")
             said = refused(partial(type(self).numpy, *args)) or ""
             what = "slope must be a number" if args[1:] else "one of linear, .* leaky_relu, .*"
             log.require(says(said, f"{what}, got {args[-1]!r}"), f"{args}: said {said!r}")

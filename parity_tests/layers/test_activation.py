@@ -5,7 +5,15 @@ import pytest
 import torch
 
 from numpy_impl.layers import activation as ours
-from parity_tests.harness import FunctionParity, Mistake, ModuleParity, Refusal, arrays, grid
+from parity_tests.harness import (
+    FunctionParity,
+    Mistake,
+    ModuleParity,
+    Refusal,
+    arrays,
+    as_functions,
+    grid,
+)
 from parity_tests.harness.bridge import to_numpy
 from torch_impl.layers import activation as theirs
 
@@ -348,22 +356,36 @@ class TestTanh(Saturating, ModuleParity):
 class TestReluFunction(FunctionParity):
     numpy, torch, backward = ours.relu, theirs.relu, ours.relu_backward
     inputs = SHAPES
+    mistakes = as_functions(TestReLU.mistakes, ours.relu)
 
 
 class TestLeakyReluFunction(FunctionParity):
     numpy, torch, backward = ours.leaky_relu, theirs.leaky_relu, ours.leaky_relu_backward
-    configs = grid(negative_slope=[-0.2, 0.1])
+    configs = [*grid(negative_slope=[-0.2, 0.1]), {}]
     inputs = SHAPES
+    mistakes = as_functions(TestLeakyReLU.mistakes, ours.leaky_relu)
 
 
 class TestSigmoidFunction(Saturating, FunctionParity):
     numpy, torch, backward = ours.sigmoid, theirs.sigmoid, ours.sigmoid_backward
     inputs = SHAPES
+    mistakes = as_functions(TestSigmoid.mistakes, ours.sigmoid)
 
 
 class TestTanhFunction(Saturating, FunctionParity):
     numpy, torch, backward = ours.tanh, theirs.tanh, ours.tanh_backward
     inputs = SHAPES
+    mistakes = as_functions(TestTanh.mistakes, ours.tanh)
+
+
+def by_part_of_the_name(name):
+    """ReLU for every name with relu in it."""
+    return ours.ReLU() if "relu" in name else ours.make_activation(name)
+
+
+def with_the_slope_of_keras(name):
+    """A leak of 0.3."""
+    return ours.LeakyReLU(0.3) if name == "leaky_relu" else ours.make_activation(name)
 
 
 class TestMakeActivation(Saturating, ModuleParity):
@@ -371,6 +393,18 @@ class TestMakeActivation(Saturating, ModuleParity):
     configs = grid(name=["relu", "leaky_relu", "sigmoid", "tanh", "identity"])
     inputs = SHAPES
     aliases = True  # the identity hands on its very input
+    mistakes = {
+        "leaky_relu taken for relu": Mistake(
+            by_part_of_the_name,
+            "Written as `if 'relu' in name`, which is true of both.",
+            "The leak that was asked for is not there, and units die as before.",
+        ),
+        "slope 0.3": Mistake(
+            with_the_slope_of_keras,
+            "Keras has 0.3 for a default where torch has 0.01.",
+            "Negative inputs come out thirty times as large.",
+        ),
+    }
     refusals = [
         Refusal({"name": "selu"}, says="relu, leaky_relu, sigmoid, tanh, identity, got 'selu'")
     ]

@@ -111,10 +111,67 @@ class TorchSum(torch.nn.Module):
 TorchSum.__name__ = "Sum"
 
 
+class LastGradientAlone(Sum):
+    """Each branch's gradient in the place of the last."""
+
+    def backward(self, dy):
+        for branch in self.branches:
+            dx = branch.backward(dy)
+        return dx
+
+
+class OneLayerThrice(Sum):
+    """[layer] * 3."""
+
+    def __init__(self, width):
+        self.branches = ours.ModuleList([nn.Linear(width, 2)] * 3)
+
+
+class GradientShared(Sum):
+    """Each branch given a share of the gradient."""
+
+    def backward(self, dy):
+        return super().backward(dy / len(self.branches))
+
+
 class TestModuleList(ModuleParity):
     numpy, torch, covers = Sum, TorchSum, (ours.ModuleList,)
+    mistakes = {
+        "last branch's gradient alone": Mistake(
+            LastGradientAlone,
+            "A classic slip: `dx = branch.backward(dy)` in the loop, without a sum.",
+            "All that stands before the branches learns from one of them.",
+        ),
+        "one layer three times": Mistake(
+            OneLayerThrice,
+            "Written as `ModuleList([Linear(n, m)] * 3)`, which repeats the very object.",
+            "The branches share their weights: a third of the parameters, and no error.",
+        ),
+        "gradient shared out": Mistake(
+            GradientShared,
+            "A classic slip: a mean's backward behind a sum.",
+            "Gradients are too small by the number of branches.",
+        ),
+    }
     configs = [{"width": 3}]
     inputs = arrays("N width", N=[0, 5])
+
+
+def reordered(make, order):
+    """The network of `make` with its layers applied in the order of order(layers)."""
+
+    class Reordered(ours.Sequential):
+        def forward(self, x):
+            for layer in order(list(self)):
+                x = layer(x)
+            return x
+
+        def backward(self, dy):
+            for layer in reversed(order(list(self))):
+                dy = layer.backward(dy)
+            return dy
+
+    return lambda *args, **options: Reordered(*make(*args, **options))
 
 
 def test_containers_read_like_torchs():

@@ -6,6 +6,9 @@ from typing import Any
 import numpy as np
 
 from numpy_impl.layers import linear as ours
+from numpy_impl.layers.activation import ReLU
+from numpy_impl.layers.container import Sequential
+from numpy_impl.layers.softmax import Softmax
 from parity_tests.harness import Mistake, ModuleParity, Refusal, arrays, grid
 from torch_impl.layers import linear as theirs
 
@@ -184,10 +187,29 @@ class TestLinear(ModuleParity):
     rewrites = {"einsum": ByEinsum, "row by row": RowByRow}
 
 
+class ByGuessedRows(ours.Linear):
+    """Rows by reshape(-1, features)."""
+
+    def forward(self, x):
+        x.reshape(-1, self.in_features)
+        return super().forward(x)
+
+    def backward(self, dy):
+        dy.reshape(-1, self.out_features)
+        return super().backward(dy)
+
+
 class TestLinearOfNothing(ModuleParity):
     """No features in, or none out: the shift alone, or nothing."""
 
     numpy, torch = ours.Linear, theirs.Linear
+    mistakes = {
+        "rows guessed": Mistake(
+            ByGuessedRows,
+            "Written as `x.reshape(-1, in_features)`.",
+            "Of an array without numbers NumPy cannot guess the rows, and raises.",
+        ),
+    }
     configs = [{"in_features": 3, "out_features": 0}, {"in_features": 0, "out_features": 3}]
     inputs = arrays("N in_features", N=[0, 2])
 
@@ -198,12 +220,88 @@ class TestLinearOfNothing(ModuleParity):
 
 
 class TestIdentity(ModuleParity):
+    """Nobody gets it wrong, so it has no mistakes."""
+
     numpy, torch = ours.Identity, theirs.Identity
     inputs = [*arrays(""), *arrays("N C", N=[0, 3], C=[2])]
     aliases = True
 
 
+class BatchToo(ours.Flatten):
+    """From axis 0 on."""
+
+    def __init__(self, start_dim=1, end_dim=-1):
+        super().__init__(0, end_dim)
+
+
+class ToTheEnd(ours.Flatten):
+    """Up to the last axis."""
+
+    def __init__(self, start_dim=1, end_dim=-1):
+        super().__init__(start_dim, -1)
+
+
+class ColumnByColumn(ours.Flatten):
+    """The first of the joined axes runs fastest."""
+
+    def forward(self, x):
+        y = super().forward(x)
+        return np.ascontiguousarray(x.reshape(y.shape, order="F"))
+
+    def backward(self, dy):
+        dx = super().backward(dy)
+        return np.ascontiguousarray(dy.reshape(dx.shape, order="F"))
+
+
+class SamplesMixed(ours.Flatten):
+    """reshape(-1, N).T: the right shape, and pieces of every sample in each row."""
+
+    def forward(self, x):
+        y = super().forward(x)
+        self.mixes = y.ndim == 2 and len(y) == len(x) > 0
+        return x.reshape(-1, len(x)).T if self.mixes else y
+
+    def backward(self, dy):
+        dx = super().backward(dy)
+        return dy.T.reshape(dx.shape) if self.mixes else dx
+
+
+class GradientLeftFlat(ours.Flatten):
+    """dy handed on as it is."""
+
+    def backward(self, dy):
+        super().backward(dy)
+        return dy
+
+
 class TestFlatten(ModuleParity):
+    mistakes = {
+        "the batch too": Mistake(
+            BatchToo,
+            "Written as `x.reshape(-1)` or `x.ravel()`, right for a single sample.",
+            "The whole batch is one sample: the next layer raises, or learns one huge row.",
+        ),
+        "always to the end": Mistake(
+            ToTheEnd,
+            "Written as `x.reshape(*x.shape[:start_dim], -1)`; end_dim is taken and never used.",
+            "Axes that were to stay, time or channels at the end, are gone.",
+        ),
+        "column by column": Mistake(
+            ColumnByColumn,
+            "MATLAB's order, `order='F'`, or weights trained on channels at the end.",
+            "Features come in another order: nothing is wrong until weights are taken over.",
+        ),
+        "samples mixed": Mistake(
+            SamplesMixed,
+            "A classic slip: `x.reshape(-1, N).T` for `x.reshape(N, -1)`.",
+            "No error, for the shape is right: every row has pieces of all samples.",
+        ),
+        "gradient left flat": Mistake(
+            GradientLeftFlat,
+            "A classic slip: backward hands dy on without the input's shape.",
+            "The convolution or norm before it raises, or broadcasts.",
+        ),
+    }
     numpy, torch = ours.Flatten, theirs.Flatten
     configs = [
         {},
@@ -223,15 +321,49 @@ class TestFlatten(ModuleParity):
     ]
 
 
+class AlwaysAMatrix(ours.Flatten):
+    """reshape(len(x), -1)."""
+
+    def forward(self, x):
+        super().forward(x)
+        y = x.reshape(len(x), -1)
+        self._saved[-1] = self._saved[-1]._replace(shape=y.shape)
+        return y
+
+
 class TestFlattenAll(ModuleParity):
     numpy, torch = ours.Flatten, theirs.Flatten
+    mistakes = {
+        "always a matrix": Mistake(
+            AlwaysAMatrix,
+            "Written as `x.reshape(len(x), -1)`.",
+            "A row of numbers becomes a column, and a scalar raises.",
+        ),
+    }
     configs = grid(start_dim=[0, -1])
     inputs = [*arrays(""), *arrays("N", N=[0, 3])]
     aliases = True
 
 
+def ending_in(layer):
+    """linear_classifier with one more layer."""
+    return lambda *sizes, **more: Sequential(*ours.linear_classifier(*sizes, **more), layer())
+
+
 class TestLinearClassifier(ModuleParity):
     numpy, torch = ours.linear_classifier, theirs.linear_classifier
+    mistakes = {
+        "softmax at the end": Mistake(
+            ending_in(lambda: Softmax(1)),
+            "Keras models end in a softmax; torch's CrossEntropyLoss takes logits.",
+            "A softmax of probabilities: the loss hardly falls, and nothing warns.",
+        ),
+        "ReLU at the end": Mistake(
+            ending_in(ReLU),
+            "A classic slip: the activation goes behind every layer, the last one included.",
+            "No logit is below 0, and a class whose logits are all 0 gets no gradient.",
+        ),
+    }
     configs = grid(in_features=[6], num_classes=[3])
     inputs = arrays("N 2 3", N=[1, 4])
 

@@ -1,6 +1,7 @@
 """RNN, and the classifier made of it."""
 
 import contextlib
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 
 import numpy_impl
 from numpy_impl.layers import recurrent as ours
+from numpy_impl.random import default_generator
 from parity_tests.harness import Mistake, ModuleParity, Refusal, arrays, grid
 from torch_impl.layers import recurrent as theirs
 
@@ -99,6 +101,59 @@ class DroppedAtTheEnd(Ours):
 SIZES = {"input_size": [3], "hidden_size": [4]}
 
 
+class TimeLeftFirst(Ours):
+    """The output as (L, N, *), whatever came in."""
+
+    def forward(self, x, hx=None):
+        joined = super().forward(x, hx)
+        (n, steps, width), _ = self._saved[-1].values
+        output = joined[: n * steps * width].reshape(n, steps, width).swapaxes(0, 1)
+        return np.concatenate([output.ravel(), joined[output.size :]])
+
+    def backward(self, doutput, dstate=None):
+        (n, steps, width), _ = self._saved[-1].values
+        dy = doutput[: n * steps * width].reshape(steps, n, width).swapaxes(0, 1)
+        return super().backward(np.concatenate([dy.ravel(), doutput[dy.size :]]))
+
+
+class GradientLeftFirst(Ours):
+    """The gradient of x as (L, N, *)."""
+
+    def backward(self, doutput, dstate=None):
+        dx, dhx = super().backward(doutput)
+        return dx.swapaxes(0, 1), dhx
+
+
+class RandomStart(Ours):
+    """h_0 from a normal distribution."""
+
+    def forward(self, x, hx=None):
+        n = x.shape[0 if self.batch_first else 1]
+        return super().forward(x, default_generator.randn((1, n, self.hidden_size), x.dtype))
+
+    def backward(self, doutput, dstate=None):
+        return super().backward(doutput)[0]
+
+
+class StepsAsSamples(Ours):
+    """One sequence read as a batch of sequences of one step."""
+
+    def forward(self, x, hx=None):
+        output, state = ours.RNN.forward(self, x[:, None], np.repeat(hx[:, None], len(x), 1))
+        joined = np.concatenate([output.ravel(), state[:, -1].ravel()])
+        self.save_for_backward(joined, output.shape, state.shape)
+        return joined
+
+    def backward(self, doutput, dstate=None):
+        dy, shape, state_shape = self.saved_for_backward(doutput)
+        n = int(np.prod(shape))
+        dstate = np.zeros(state_shape, dy.dtype)
+        dstate[:, -1] = dy[n:].reshape(dstate[:, -1].shape)
+        back: Any = ours.RNN.backward(self, dy[:n].reshape(shape), dstate)
+        dx, dhx = back
+        return dx[:, 0], dhx.sum(axis=1)
+
+
 class TestRNN(ModuleParity):
     numpy, torch = Ours, Theirs
     covers = (ours.RNN,)
@@ -178,7 +233,18 @@ class TestRNN(ModuleParity):
 class TestRNNBatchFirst(TestRNN):
     configs = grid(**SIZES, batch_first=[True], num_layers=[2], bidirectional=[True])
     inputs = arrays("N L input_size", L=[5], N=[2])
-    mistakes = {}
+    mistakes = {
+        "output left with time first": Mistake(
+            TimeLeftFirst,
+            "A classic slip: x is turned for the loop over steps, and the output not turned back.",
+            "`output[:, -1]` is the last sample at every step, without an error where L is N.",
+        ),
+        "gradient left with time first": Mistake(
+            GradientLeftFirst,
+            "A classic slip: backward forgets what forward turned.",
+            "The layer before raises, or learns from other samples' steps.",
+        ),
+    }
     refusals = []
 
 
@@ -186,7 +252,13 @@ class TestRNNWithoutAState(TestRNN):
     configs = grid(**SIZES, batch_first=[False, True])
     inputs = [*arrays("L N input_size", L=[5], N=[2])]
     differentiable = 1
-    mistakes = {}
+    mistakes = {
+        "random start": Mistake(
+            RandomStart,
+            "Tutorials that begin with `torch.randn(1, n, hidden)`; torch begins at 0.",
+            "The same sequence gives another output in every call, in eval mode too.",
+        ),
+    }
     refusals = []
 
     def make_inputs(self, rng, shape, regime, config):
@@ -196,11 +268,75 @@ class TestRNNWithoutAState(TestRNN):
 class TestRNNOfOneSequence(TestRNN):
     configs = grid(**SIZES, batch_first=[True], num_layers=[2])
     inputs = arrays("L input_size", L=[1, 5])
-    mistakes = {}
+    mistakes = {
+        "steps read as samples": Mistake(
+            StepsAsSamples,
+            "A classic slip: the axis that a batch wants is put in the wrong place.",
+            "Every step begins anew: nothing is remembered, and the shapes are right.",
+        ),
+    }
     refusals = []
 
 
+class FirstLayersState(ours.RNNClassifier):
+    """The head on state[0]."""
+
+    def forward(self, x):
+        output, state = self.rnn(x)
+        logits = self.head(state[0])
+        self.save_for_backward(logits, output.shape, state.shape)
+        return logits
+
+    def backward(self, dy):
+        dy, shape, state_shape = self.saved_for_backward(dy)
+        dstate = np.zeros(state_shape, dy.dtype)
+        dstate[0] = self.head.backward(dy)
+        return self.rnn.backward(np.zeros(shape, dy.dtype), dstate)[0]
+
+
+class GradientAtEveryStep(ours.RNNClassifier):
+    """The head's gradient given to all steps."""
+
+    def backward(self, dy):
+        dy, shape = self.saved_for_backward(dy)
+        dlast = self.head.backward(dy)
+        return self.rnn.backward(np.repeat(np.asarray(dlast)[:, None], shape[1], axis=1))[0]
+
+
+class FirstStepsOutput(ours.RNNClassifier):
+    """The head on output[:, 0]."""
+
+    def forward(self, x):
+        output, _ = self.rnn(x)
+        logits = self.head(output[:, 0])
+        self.save_for_backward(logits, output.shape)
+        return logits
+
+    def backward(self, dy):
+        dy, shape = self.saved_for_backward(dy)
+        doutput = np.zeros(shape, dy.dtype)
+        doutput[:, 0] = self.head.backward(dy)
+        return self.rnn.backward(doutput)[0]
+
+
 class TestRNNClassifier(ModuleParity):
+    mistakes = {
+        "state of the first layer": Mistake(
+            FirstLayersState,
+            "Written as `h_n[0]`, right for one layer; of several the last is h_n[-1].",
+            "The layers above are run and never learn.",
+        ),
+        "gradient at every step": Mistake(
+            GradientAtEveryStep,
+            "A classic slip: the head's gradient broadcast over time.",
+            "Steps whose output nobody reads are taught the last one's lesson.",
+        ),
+        "output of the first step": Mistake(
+            FirstStepsOutput,
+            "A transformer's habit, whose first token stands for the whole.",
+            "The class is told from the first step alone; nothing after it counts.",
+        ),
+    }
     draws = ("uniform", "orthogonal_")
     numpy, torch = ours.RNNClassifier, theirs.RNNClassifier
     configs = grid(**SIZES, num_classes=[2], num_layers=[2], nonlinearity=["relu", "tanh"])

@@ -6,8 +6,17 @@ import torch
 
 import numpy_impl
 from numpy_impl.layers import softmax as ours
+from numpy_impl.layers.activation import sigmoid
 from numpy_impl.layers.linear import linear_classifier
-from parity_tests.harness import FunctionParity, Mistake, ModuleParity, Refusal, arrays, grid
+from parity_tests.harness import (
+    FunctionParity,
+    Mistake,
+    ModuleParity,
+    Refusal,
+    arrays,
+    as_functions,
+    grid,
+)
 from parity_tests.harness.bridge import to_numpy, to_torch
 from torch_impl.layers import softmax as theirs
 from torch_impl.layers.linear import linear_classifier as torch_classifier
@@ -245,6 +254,7 @@ class TestSoftmaxFunction(Unsure, FunctionParity):
     numpy, torch, backward = ours.softmax, theirs.softmax, ours.softmax_backward
     configs = grid(dim=[0, -1])
     inputs = [*arrays(""), *arrays("N C", N=[5], C=[3])]
+    mistakes = as_functions(TestSoftmax.mistakes, ours.softmax)
     refusals = [Refusal({"dim": None}, says="wants dim", torch=False)]
 
 
@@ -252,17 +262,50 @@ class TestLogSoftmaxFunction(Unsure, FunctionParity):
     numpy, torch, backward = ours.log_softmax, theirs.log_softmax, ours.log_softmax_backward
     configs = grid(dim=[0, -1])
     inputs = [*arrays(""), *arrays("N C", N=[5], C=[3])]
+    mistakes = as_functions(TestLogSoftmax.mistakes, ours.log_softmax)
     refusals = [Refusal({"dim": None}, says="wants dim", torch=False)]
+
+
+def probabilities(of):
+    """predict_proba with something else than the softmax over classes: of(logits)."""
+    return lambda model, x: of(model(x))
 
 
 class TestPredictProba(FunctionParity):
     numpy, torch = ours.predict_proba, theirs.predict_proba
     inputs = arrays("N 2 3", N=[0, 1, 4])
+    mistakes = {
+        "over the batch": Mistake(
+            probabilities(lambda logits: ours.softmax(logits, 0)),
+            "A classic slip: axis 0, right for the scores of a single sample.",
+            "Each class sums to 1 over the samples; a sample asked for alone has ones.",
+        ),
+        "a sigmoid a class": Mistake(
+            probabilities(sigmoid),
+            "Code that comes from yes-or-no outputs, where every one has its own sigmoid.",
+            "The most likely class stays, but probabilities do not sum to 1.",
+        ),
+        "logits as they are": Mistake(
+            probabilities(lambda logits: logits),
+            "A model that ends in logits taken for one that ends in a softmax.",
+            "The most likely class stays, but numbers below 0 and above 1 go for probabilities.",
+        ),
+        "softmax twice": Mistake(
+            probabilities(lambda logits: ours.softmax(ours.softmax(logits, 1), 1)),
+            "A softmax in the model, and another where it is asked.",
+            "Nearly even: with many classes no probability is above e times another.",
+        ),
+        "scores over their sum": Mistake(
+            probabilities(lambda logits: logits / logits.sum(axis=1, keepdims=True)),
+            "A classic slip: normalised as counts are, without the exponential.",
+            "Negative where scores differ in sign, and huge where they cancel.",
+        ),
+    }
 
     def call(self, inputs, config):
         numpy_impl.manual_seed(0)
         model = linear_classifier(6, 5).to(getattr(inputs[0], "dtype", np.float64))
-        return ours.predict_proba(model, *inputs)
+        return type(self).numpy(model, *inputs)
 
     def call_torch(self, inputs, config):
         numpy_impl.manual_seed(0)
@@ -270,6 +313,9 @@ class TestPredictProba(FunctionParity):
         state = linear_classifier(6, 5).state_dict()
         model.load_state_dict(to_torch(state))
         return theirs.predict_proba(model, *inputs)
+
+    def beside_torch(self, settings, stand_in):
+        return iter(())  # each side wants a model of its own
 
 
 @pytest.mark.parametrize("dim", [1.0, True, "a"])

@@ -1,12 +1,21 @@
 """BCELoss and BCEWithLogitsLoss: criteria and pure functions; the weight of the positives."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
 from numpy_impl.layers.activation import sigmoid
 from numpy_impl.losses import binary_cross_entropy as ours
-from parity_tests.harness import FunctionParity, Mistake, ModuleParity, Refusal, arrays
+from parity_tests.harness import (
+    FunctionParity,
+    Mistake,
+    ModuleParity,
+    Refusal,
+    arrays,
+    as_functions,
+)
 from parity_tests.harness.bridge import to_numpy, to_torch
 from parity_tests.harness.inputs import Config
 from torch_impl.losses import binary_cross_entropy as theirs
@@ -293,9 +302,63 @@ class TestBCELoss(Chances, ModuleParity):
     rewrites = {"np.where": ChosenLogs}
 
 
+class OverTheWeights(ours.BCELoss):
+    """The mean as cross-entropy has it."""
+
+    weight: Any
+
+    def _share(self, shape):
+        whole = self.reduction == "mean"
+        return 1 / np.broadcast_to(self.weight, shape).mean() if whole else 1.0
+
+    def forward(self, input, target):
+        return np.asarray(super().forward(input, target) * self._share(input.shape), input.dtype)
+
+    def backward(self, dloss=1.0):
+        dp = super().backward(dloss)
+        return np.asarray(dp * self._share(dp.shape), dp.dtype)
+
+
+class WeightInForwardOnly(ours.BCELoss):
+    """The gradient of the loss without its weight."""
+
+    def backward(self, dloss=1.0):
+        dloss, p, y, _ = self.saved_for_backward(dloss)
+        return ours.binary_cross_entropy_backward(dloss, p, y, reduction=self.reduction)
+
+
+class WeightOfTheOnes(ours.BCELoss):
+    """-(w y log p + (1 - y) log(1 - p))."""
+
+    weight: Any
+
+    def forward(self, input, target):
+        weight = np.asarray(np.where(target > 0.5, self.weight, 1), input.dtype)
+        loss = ours.binary_cross_entropy(input, target, weight, reduction=self.reduction)
+        self.save_for_backward(loss, input, target, weight)
+        return loss
+
+
 class TestBCELossWeighted(Chances, Weighed):
     numpy, torch = ours.BCELoss, theirs.BCELoss
     configs, inputs, modes = WEIGHTED, SHAPES[-1:], ("train",)
+    mistakes = {
+        "mean over the weights": Mistake(
+            OverTheWeights,
+            "The convention of CrossEntropyLoss, whose mean divides by the sum of the weights.",
+            "Loss and gradients no longer grow with the weights, only with their ratio.",
+        ),
+        "weight in forward only": Mistake(
+            WeightInForwardOnly,
+            "A classic slip: the weight comes into the loss and not into its backward.",
+            "The weight changes what is printed and not what is learnt.",
+        ),
+        "weight on the ones only": Mistake(
+            WeightOfTheOnes,
+            "pos_weight's meaning for a weight that stands before the whole loss.",
+            "Zeros count as much as they did.",
+        ),
+    }
 
 
 class TestBCEWithLogitsLoss(Scored, ModuleParity):
@@ -355,6 +418,7 @@ class TestBinaryCrossEntropyFunction(Chances, FunctionParity):
     backward = ours.binary_cross_entropy_backward
     configs = [{}, {"weight": np.array([0.5, 2.0, 3.0]), "reduction": "none"}]
     inputs = arrays("N C", N=[5], C=[3])
+    mistakes = as_functions(TestBCELoss.mistakes, ours.binary_cross_entropy)
     refusals = [  # an AttributeError in torch
         Refusal({"weight": [1.0]}, says="weight must be a NumPy array, got list", torch=False),
         Refusal({}, (np.array([1.1]), np.ones(1)), "of input should be between 0 and 1, got 1.1"),
@@ -370,6 +434,15 @@ class TestBinaryCrossEntropyWithLogitsFunction(Scored, FunctionParity):
         {"weight": np.array([0.5, 2.0, 3.0]), "pos_weight": np.array([[0.1], [2], [3], [1], [9]])},
     ]
     inputs = arrays("N C", N=[5], C=[3])
+    mistakes = as_functions(
+        {
+            **TestBCEWithLogitsLoss.mistakes,
+            "pos_weight in forward only": TestBCEWithLogitsLossWeighted.mistakes[
+                "pos_weight in forward only"
+            ],
+        },
+        ours.binary_cross_entropy_with_logits,
+    )
     refusals = [
         Refusal({"weight": [1.0]}, says="weight must be a NumPy array, got list"),
         Refusal({"pos_weight": [1.0]}, says="pos_weight must be a NumPy array, got list"),
@@ -377,7 +450,52 @@ class TestBinaryCrossEntropyWithLogitsFunction(Scored, FunctionParity):
     ]
 
 
+@np.errstate(all="ignore")
+def upside_down(targets):
+    yes = targets.sum(axis=0)
+    return np.asarray(np.where(yes > 0, yes / (len(targets) - yes), 1), targets.dtype)
+
+
+def all_over_yes(targets):
+    yes = targets.sum(axis=0)
+    return np.asarray(np.where(yes > 0, len(targets) / np.maximum(yes, 1), 1), targets.dtype)
+
+
+def pooled(targets):
+    yes = targets.sum()
+    weight = (targets.size - yes) / yes if yes else 1.0
+    return np.full(targets.shape[1:], weight, targets.dtype)
+
+
+@np.errstate(all="ignore")
+def divided_as_it_is(targets):
+    yes = targets.sum(axis=0)
+    return np.asarray((len(targets) - yes) / yes)
+
+
 class TestPositiveWeight(FunctionParity):
+    mistakes = {
+        "upside down": Mistake(
+            upside_down,
+            "A classic slip: yeses over noes.",
+            "The rare positives weigh even less than they did.",
+        ),
+        "all over yeses": Mistake(
+            all_over_yes,
+            "Written as n / n_yes, the inverse of their share.",
+            "Positives weigh one more than they should: 2 where both are as frequent.",
+        ),
+        "one weight for all labels": Mistake(
+            pooled,
+            "A classic slip: sums without an axis.",
+            "Rare labels are drowned by frequent ones, which the weight was to prevent.",
+        ),
+        "divided as it is": Mistake(
+            divided_as_it_is,
+            "Written as the formula stands.",
+            "Infinity for a label without a yes, and NaN in the loss: infinity times 0.",
+        ),
+    }
     numpy, torch = ours.positive_weight, theirs.positive_weight
     regimes = {
         "half": lambda rng, shape: (rng.random(shape) < 0.5).astype(float),

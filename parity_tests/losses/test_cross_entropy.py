@@ -8,7 +8,14 @@ from numpy_impl.layers.softmax import softmax, softmax_backward
 from numpy_impl.losses import cross_entropy as ours
 from numpy_impl.losses import nll
 from numpy_impl.losses.nll import NLLLoss
-from parity_tests.harness import FunctionParity, Mistake, ModuleParity, Refusal, arrays
+from parity_tests.harness import (
+    FunctionParity,
+    Mistake,
+    ModuleParity,
+    Refusal,
+    arrays,
+    as_functions,
+)
 from parity_tests.harness.bridge import to_numpy
 from parity_tests.harness.inputs import Config
 from parity_tests.losses.test_nll import REFUSALS_OF_LABELS, SHAPES, Labelled, denominators, sized
@@ -233,6 +240,7 @@ class TestCrossEntropyFunction(Labelled, FunctionParity):
         Refusal({"label_smoothing": 2.0}, says="got 2.0"),
         Refusal({"weight": np.ones(2)}, says=r"\(3,\), one a class, got \(2,\)"),
     ]
+    mistakes = as_functions(TestCrossEntropyLoss.mistakes, ours.cross_entropy)
 
 
 class TestCrossEntropyOfManyClasses(Labelled, FunctionParity):
@@ -242,24 +250,67 @@ class TestCrossEntropyOfManyClasses(Labelled, FunctionParity):
     backward = ours.cross_entropy_backward
     configs = [{}, {"label_smoothing": 0.1}]
     inputs = [*arrays("N C", N=[5], C=[1, 130]), *arrays("N C T", N=[4], C=[60], T=[2])]
+    mistakes = {
+        name: TestCrossEntropyFunction.mistakes[name]
+        for name in ("no shift", "log of probabilities floored", "softmax twice")
+    }
+
+
+def in_a_criterion(weights):
+    """The criterion that holds weights(labels, n)."""
+    return lambda labels, n: ours.CrossEntropyLoss(weights(labels, n))
+
+
+def balanced(labels, n):
+    """The same of torch."""
+    return theirs.CrossEntropyLoss(theirs.class_weights(torch.tensor(labels), n))
+
+
+def of_the_counts(formula):
+    """The criterion that holds formula(counts)."""
+
+    @np.errstate(all="ignore")
+    def weights(labels, n):
+        counts = np.bincount(np.ravel(labels), minlength=n).astype(np.float32)
+        return np.asarray(formula(counts), np.float32)
+
+    return in_a_criterion(weights)
 
 
 class TestClassWeights(ModuleParity):
     """As they are used: a criterion that holds them."""
 
-    numpy = staticmethod(lambda labels, n: ours.CrossEntropyLoss(ours.class_weights(labels, n)))
-    torch = staticmethod(
-        lambda labels, n: theirs.CrossEntropyLoss(theirs.class_weights(torch.tensor(labels), n))
-    )
+    numpy = staticmethod(in_a_criterion(ours.class_weights))
+    torch = staticmethod(balanced)
     covers = (ours.class_weights,)
     configs = [{"labels": (0, 2, 2, 2, 0, 4), "n": 5}, {"labels": (1, 0, 0), "n": 2}]
     inputs, modes = arrays("N n", N=[6]), ("train",)
+    state_as_built = True
+    mistakes = {
+        "the counts themselves": Mistake(
+            of_the_counts(lambda c: c / c.sum()),
+            "A classic slip: how frequent a class is, not the inverse.",
+            "The frequent classes weigh still more, and the rare ones are not learnt at all.",
+        ),
+        "a share of the inverse counts": Mistake(
+            of_the_counts(lambda c: np.where(c, 1 / c, 0) / np.where(c, 1 / c, 0).sum()),
+            "Inverse counts that are made to sum to 1.",
+            "The same loss under a mean; under a sum, or beside another term, far too small.",
+        ),
+        "a class without labels divided by": Mistake(
+            of_the_counts(lambda c: c.sum() / (len(c) * c)),
+            "Written as n / (C * counts), as the formula stands.",
+            "A class that a split lacks weighs infinity, so the loss is that with label smoothing.",
+        ),
+        "its root": Mistake(
+            of_the_counts(lambda c: np.where(c, np.sqrt(c.sum() / (len(c) * c)), 0)),
+            "Word2vec's damping taken for balance.",
+            "Classes are only half as much evened out as was asked for.",
+        ),
+    }
 
     def make_inputs(self, rng, shape, regime, config):
         return regime(rng, shape), rng.choice(config["labels"], shape[:1])
-
-    def make_state(self, rng, key, like):
-        return np.array(like)
 
 
 def test_class_weights_are_the_inverse_of_the_counts():

@@ -8,7 +8,14 @@ import torch
 
 from numpy_impl.layers.softmax import log_softmax
 from numpy_impl.losses import nll as ours
-from parity_tests.harness import FunctionParity, Mistake, ModuleParity, Refusal, arrays
+from parity_tests.harness import (
+    FunctionParity,
+    Mistake,
+    ModuleParity,
+    Refusal,
+    arrays,
+    as_functions,
+)
 from parity_tests.harness.bridge import to_numpy
 from parity_tests.harness.inputs import Config
 from torch_impl.losses import nll as theirs
@@ -232,18 +239,37 @@ class TestNLLLoss(Labelled, ModuleParity):
         return sized(config, 3)
 
 
+class ReadFromTheEnd(ours.NLLLoss):
+    """-1 as NumPy reads an index."""
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options | {"ignore_index": -100})
+
+    def forward(self, input, target):
+        return super().forward(input, target % input.shape[1])
+
+
 class TestNLLLossOfOneClass(Labelled, ModuleParity):
     """Where the only class is the last, an ignored label must not point behind it."""
 
     numpy, torch = ours.NLLLoss, theirs.NLLLoss
     configs = [{"ignore_index": -1}]
     inputs = arrays("N C", N=[7], C=[1])
+    mistakes = {
+        "ignored labels read from the end": Mistake(
+            ReadFromTheEnd,
+            "Written as `-log_p[range(n), y].mean()`: an index of -1 is NumPy's last class, and "
+            "nothing is raised.",
+            "Padding is learnt as if it were the last class.",
+        ),
+    }
 
 
 class TestNllLossFunction(Labelled, FunctionParity):
     numpy, torch, backward = ours.nll_loss, theirs.nll_loss, ours.nll_loss_backward
     configs = [sized(c, 3) for c in (CONFIGS[0], CONFIGS[4], CONFIGS[6])]
     inputs = arrays("N C T", N=[4], C=[3], T=[2])
+    mistakes = as_functions(TestNLLLoss.mistakes, ours.nll_loss)
     refusals = [
         Refusal({"reduction": "avg"}, says="'avg'"),
         Refusal({"weight": np.ones(2)}, says=r"\(3,\), one a class, got \(2,\)"),
@@ -251,10 +277,71 @@ class TestNllLossFunction(Labelled, FunctionParity):
     ]
 
 
+def surprises(input, target, ignore_index):
+    """A loss for every label, 0 for one that is ignored, and which of them count."""
+    losses = ours.nll_loss(input, target, ignore_index=ignore_index, reduction="none")
+    return losses, np.asarray(target != ignore_index)
+
+
+@np.errstate(all="ignore")
+def base_two(input, target, ignore_index=-100):
+    return np.asarray(2 ** ours.nll_loss(input, target, ignore_index=ignore_index))
+
+
+@np.errstate(all="ignore")
+def mean_of_exponentials(input, target, ignore_index=-100):
+    losses, kept = surprises(input, target, ignore_index)
+    return np.exp(losses)[kept].mean()
+
+
+@np.errstate(all="ignore")
+def mean_of_means(input, target, ignore_index=-100):
+    losses, kept = (np.atleast_1d(x) for x in surprises(input, target, ignore_index))
+    rows = losses.reshape(len(losses), -1).sum(1), kept.reshape(len(kept), -1).sum(1)
+    return np.exp(np.nanmean(rows[0] / rows[1])) if kept.any() else np.asarray(np.nan)
+
+
+@np.errstate(all="ignore")
+def padding_counted(input, target, ignore_index=-100):
+    losses, _ = surprises(input, target, ignore_index)
+    return np.asarray(np.exp(losses.mean()))
+
+
+def the_loss_itself(input, target, ignore_index=-100):
+    return ours.nll_loss(input, target, ignore_index=ignore_index)
+
+
 class TestPerplexity(Labelled, FunctionParity):
     numpy, torch = ours.perplexity, theirs.perplexity
     configs = [{}, {"ignore_index": 1}]
     inputs = [*arrays("C", C=[4]), *arrays("N C T", N=[4], C=[3], T=[2])]
+    mistakes = {
+        "2 to the power of nats": Mistake(
+            base_two,
+            "Papers write 2^H with H in bits; the loss is in nats.",
+            "Far too low: 20 where it is 75.",
+        ),
+        "mean of exponentials": Mistake(
+            mean_of_exponentials,
+            "A classic slip: exp of each loss, then the mean.",
+            "One label that was thought impossible outweighs all others.",
+        ),
+        "mean of the sequences' means": Mistake(
+            mean_of_means,
+            "Written with a mean a sequence, or a batch, and a mean over these.",
+            "Labels of short sequences count for more, so it depends on how the text was cut.",
+        ),
+        "padding counted": Mistake(
+            padding_counted,
+            "A classic slip: the sum of the losses over all positions, ignored or not.",
+            "The more padding, the better the model looks.",
+        ),
+        "the loss itself": Mistake(
+            the_loss_itself,
+            "A classic slip: the exponential is forgotten.",
+            "A number in nats is reported as a number of classes.",
+        ),
+    }
 
     def make_inputs(self, rng, shape, regime, config):
         scores, labels = super().make_inputs(rng, shape, regime, config)

@@ -224,18 +224,148 @@ class TestL1Loss(Pairs, ModuleParity):
     rewrites = {"np.where": ByCases}
 
 
+def weighted(loss, backward):
+    """What people get wrong about a loss with a weight for every element."""
+
+    def over_n(input, target, *, reduction="mean", weight=None):
+        right = loss(input, target, reduction=reduction, weight=weight)
+        return right if weight is None or reduction != "mean" else right * weight.mean()
+
+    def over_n_backward(dloss, input, target, *, reduction="mean", weight=None):
+        dx = backward(dloss, input, target, reduction=reduction, weight=weight)
+        return dx if weight is None or reduction != "mean" else dx * weight.mean()
+
+    def unweighted_backward(dloss, input, target, *, reduction="mean", weight=None):
+        return backward(dloss, input, target, reduction=reduction)
+
+    def shared_backward(dloss, input, target, *, reduction="mean", weight=None):
+        return backward(dloss, input, target, reduction="sum", weight=weight)
+
+    return {
+        "weighted mean over n": Mistake(
+            (over_n, over_n_backward),
+            "Written as `np.mean(weight * loss)`; torch divides by the sum of the weights.",
+            "Loss and gradients grow with the weights and not only with their ratio.",
+        ),
+        "gradient without weights": Mistake(
+            (loss, unweighted_backward),
+            "A classic slip: weights come into the loss and not into its backward.",
+            "The weights change what is printed and not what is learnt.",
+        ),
+        "gradient not of the mean": Mistake(
+            (loss, shared_backward),
+            "A classic slip: the gradient of the sum beside the mean.",
+            "Gradients are too large by the number of elements.",
+        ),
+    }
+
+
+def weight_squared(input, target, *, reduction="mean", weight=None):
+    heavier = None if weight is None else weight * weight
+    if weight is None or reduction != "mean":
+        return ours.mse_loss(input, target, reduction=reduction, weight=heavier)
+    total = ours.mse_loss(input, target, reduction="sum", weight=heavier)
+    return np.asarray(total / weight.sum())
+
+
+def weight_squared_backward(dloss, input, target, *, reduction="mean", weight=None):
+    if weight is None:
+        return ours.mse_loss_backward(dloss, input, target, reduction=reduction)
+    dx = ours.mse_loss_backward(dloss, input, target, reduction=reduction, weight=weight)
+    return np.asarray(dx * weight)
+
+
 class TestMseLossFunction(Pairs, FunctionParity):
     numpy, torch, backward = ours.mse_loss, theirs.mse_loss, ours.mse_loss_backward
     configs, inputs, refusals = WEIGHTED, arrays("N C", N=[3], C=[5]), WEIGHT_REFUSALS
+    mistakes = {
+        **weighted(ours.mse_loss, ours.mse_loss_backward),
+        "weight inside the square": Mistake(
+            (weight_squared, weight_squared_backward),
+            "Written as the norm of weight * (x - y).",
+            "Each difference counts by the square of its weight.",
+        ),
+    }
 
 
 class TestL1LossFunction(Pairs, FunctionParity):
     numpy, torch, backward = ours.l1_loss, theirs.l1_loss, ours.l1_loss_backward
     configs, inputs, refusals = WEIGHTED, arrays("N C", N=[3], C=[5]), WEIGHT_REFUSALS
+    mistakes = weighted(ours.l1_loss, ours.l1_loss_backward)
+
+
+def explained(residual, total):
+    """1 - residual / total as an array; NaN or -inf where nothing varies."""
+    with np.errstate(all="ignore"):
+        return np.asarray(1 - np.divide(residual, total))
+
+
+def swapped(input, target):
+    return ours.r2_score(target, input)
+
+
+def mean_of_the_predictions(input, target):
+    residual = np.square(target - input).sum()
+    return explained(residual, np.square(target - input.mean(axis=0)).sum())
+
+
+def one_mean(input, target):
+    return explained(np.square(target - input).sum(), np.square(target - target.mean()).sum())
+
+
+def averaged(input, target):
+    scores = explained(np.square(target - input).sum(0), np.square(target - target.mean(0)).sum(0))
+    return np.asarray(scores.mean())
+
+
+def unbiased(input, target):
+    residual = np.square(target - input).mean()
+    total = np.square(target - target.mean(axis=0)).sum() * len(target) / target.size
+    return explained(residual, np.divide(total, np.asarray(len(target) - 1, float)))
+
+
+def correlation_squared(input, target):
+    with np.errstate(all="ignore"):
+        x, y = input - input.mean(axis=0), target - target.mean(axis=0)
+        return np.asarray((x * y).sum() ** 2 / ((x * x).sum() * (y * y).sum()))
 
 
 class TestR2Score(Pairs, FunctionParity):
     numpy, torch = ours.r2_score, theirs.r2_score
+    mistakes = {
+        "arguments swapped": Mistake(
+            swapped,
+            "scikit-learn's r2_score takes the truth first, a loss of torch the prediction.",
+            "Measured against how much the predictions vary: a model that says the mean everywhere "
+            "gets minus infinity.",
+        ),
+        "mean of the predictions": Mistake(
+            mean_of_the_predictions,
+            "A classic slip: the targets' distance to the mean of the wrong array.",
+            "A model that is off by a constant is forgiven for it.",
+        ),
+        "one mean for all outputs": Mistake(
+            one_mean,
+            "Written with `target.mean()` without an axis, right for a single output.",
+            "Outputs of different means seem explained by a model that knows nothing but these.",
+        ),
+        "outputs averaged": Mistake(
+            averaged,
+            "scikit-learn's default for several outputs is the mean of their scores; pooled is its "
+            "variance_weighted.",
+            "An output that hardly varies counts as much as the others, and can be -1e6.",
+        ),
+        "unbiased variance": Mistake(
+            unbiased,
+            "A mean of squares over `np.var(y, ddof=1)`.",
+            "1 - R2 is too small by (n - 1) / n: a model that says the mean gets 1 / n.",
+        ),
+        "correlation squared": Mistake(
+            correlation_squared,
+            "The r^2 of a fitted line, scipy's linregress for one, taken for any model's.",
+            "Never below 0: what is wrong by a factor, a constant or its sign is still perfect.",
+        ),
+    }
     layouts = {k: v for k, v in LAYOUTS.items() if k != "broadcast"}  # 1 - x/0: nothing varies
     inputs = [*arrays("N", N=[1, 9]), *arrays("N C", N=[7], C=[3])]
 

@@ -14,7 +14,7 @@ from numpy_impl.random import Generator
 from parity_tests.harness import Mistake, ModuleParity, Refusal, arrays, grid
 from parity_tests.harness.bridge import to_numpy, to_torch
 from parity_tests.harness.budget import compare
-from parity_tests.harness.inputs import dtype_of
+from parity_tests.layers.test_container import reordered
 from torch_impl.normalization import batch_norm as theirs
 
 
@@ -358,8 +358,63 @@ class TestBatchNorm1d(BatchNormParity):
     rewrites = REWRITES
 
 
+class AxesChosen(ours.BatchNorm1d):
+    """Training output normalised over other axes; `over` says which."""
+
+    over: Any
+
+    def forward(self, x):
+        y = super().forward(x)
+        if not self.training:
+            return y
+        mean, var = x.mean(self.over, keepdims=True), x.var(self.over, keepdims=True)
+        weight, bias = (column(p.data, x) for p in self.parameters())
+        return weight * (x - mean) / np.sqrt(var + self.eps) + bias
+
+
+class EveryStepByItself(AxesChosen):
+    """Over the batch alone."""
+
+    over = 0
+
+
+class EverySampleByItself(AxesChosen):
+    """Over time alone."""
+
+    over = 2
+
+
+class CountedBySamples(Tracks):
+    """n / (n - 1) with n the samples, though every step of theirs counts."""
+
+    def forward(self, x):
+        self.samples = len(x)
+        return super().forward(x)
+
+    def track(self, m, old_mean, old_var, mean, var, n):
+        n = self.samples
+        return (1 - m) * old_mean + m * mean, (1 - m) * old_var + m * var * n / (n - 1)
+
+
 class TestBatchNorm1dOverTime(BatchNormParity):
     numpy, torch = ours.BatchNorm1d, theirs.BatchNorm1d
+    mistakes = {
+        "every step by itself": Mistake(
+            EveryStepByItself,
+            "Written with `axis=0`, right for (N, C).",
+            "As many statistics as steps: what tells one step from the next is taken away.",
+        ),
+        "every sample by itself": Mistake(
+            EverySampleByItself,
+            "Written with `axis=-1`, which is instance norm.",
+            "A sample's level is lost in training, and kept in eval mode.",
+        ),
+        "n counted by samples": Mistake(
+            CountedBySamples,
+            "Written as `n = x.shape[0]` for the unbiased variance, right for (N, C).",
+            "The running variance is too large: by a quarter for 5 samples.",
+        ),
+    }
     configs = grid(num_features=[3], momentum=[0.1, None])
     inputs = arrays("N num_features L", N=[5], L=[4])
 
@@ -409,6 +464,7 @@ def uncorrected(num_features: int, *, batch_size: Any = None, **others: Any) -> 
 
 class TestBatchNormFromGuide(ModuleParity):
     numpy, torch = ours.batch_norm_from_guide, theirs.batch_norm_from_guide
+    state_as_built = True  # by the translation
     configs = [{"num_features": 2}, GUIDE_STATE | {"batch_size": 7}, GUIDE_STATE]
     inputs = arrays("N num_features", N=[7])
     refusals = [
@@ -440,19 +496,6 @@ class TestBatchNormFromGuide(ModuleParity):
     def build_torch(self, config, dtype):
         return type(self).torch(**config, dtype=dtype)
 
-    def given(self, rng, shape, regime, config):
-        """The state is what the translation made, not random numbers."""
-        given = super().given(rng, shape, regime, config)
-        made = self.build(config, "float64").state_dict()
-        return given | {f"state {k}": v for k, v in made.items()}
-
-    def run_numpy(self, given, config, mode, seed):
-        """A mistake starts from what it has translated."""
-        made = self.build(config, str(dtype_of(given))).state_dict()
-        return super().run_numpy(
-            given | {f"state {k}": v for k, v in made.items()}, config, mode, seed
-        )
-
     def beside_torch(self, settings, stand_in):
         for call in super().beside_torch(settings, stand_in):
             yield {**call, "kwargs": {**call["kwargs"], "dtype": torch.float64}}
@@ -460,6 +503,23 @@ class TestBatchNormFromGuide(ModuleParity):
 
 class TestLinearNormRelu(ModuleParity):
     numpy, torch = ours.linear_norm_relu, theirs.linear_norm_relu
+    mistakes = {
+        "norm after the ReLU": Mistake(
+            reordered(ours.linear_norm_relu, lambda layers: [layers[0], layers[2], layers[1]]),
+            "Networks that treat the norm as the last layer of a block; the paper puts it before.",
+            "Outputs are negative, too, and means are those of clipped numbers.",
+        ),
+        "ReLU left out": Mistake(
+            reordered(ours.linear_norm_relu, lambda layers: layers[:2]),
+            "A classic slip when the norm comes in between a layer and its activation.",
+            "A stack of such blocks is one linear map, up to the norms.",
+        ),
+        "norm left out": Mistake(
+            reordered(ours.linear_norm_relu, lambda layers: [layers[0], layers[2]]),
+            "A classic slip: the layer is made, and never called in forward.",
+            "Nothing is normalised and, as the Linear has none, nothing is shifted.",
+        ),
+    }
     configs = grid(in_features=[4], out_features=[3])
     inputs = arrays("N in_features", N=[2, 7])
 

@@ -7,11 +7,13 @@ import pytest
 import torch
 
 import numpy_impl
+from numpy_impl.layers.container import Sequential
 from numpy_impl.regularization import dropout as ours
 from parity_tests.harness import ModuleParity, Refusal, arrays, grid
 from parity_tests.harness.bridge import same_stream, to_numpy, to_torch
 from parity_tests.harness.inputs import LAYOUTS
 from parity_tests.harness.mistake import Mistake
+from parity_tests.layers.test_container import reordered
 from torch_impl.regularization import dropout as theirs
 
 
@@ -329,8 +331,43 @@ class TestAlphaDropout(ModuleParity):
     }
 
 
+def dropping_by(layer):
+    """The block with another Dropout in it."""
+
+    def block(in_features, out_features, p=0.5, norm=False, generator=None):
+        *layers, _ = ours.dropout_mlp_block(in_features, out_features, p, norm, generator)
+        return Sequential(*layers, layer(p))
+
+    return block
+
+
 class TestDropoutMlpBlock(ModuleParity):
     numpy, torch = ours.dropout_mlp_block, theirs.dropout_mlp_block
+    mistakes = {
+        "dropped before the norm": Mistake(
+            reordered(
+                ours.dropout_mlp_block, lambda layers: [layers[0], layers[-1], *layers[1:-1]]
+            ),
+            "Dropout put right behind the Linear (Li et al. 2018 measured it).",
+            "The norm tracks the variance of dropped numbers, which eval mode does not see.",
+        ),
+        "dropped before the Linear": Mistake(
+            reordered(ours.dropout_mlp_block, lambda layers: [layers[-1], *layers[:-1]]),
+            "Blocks that drop what they read and not what they give.",
+            "The first block drops the data itself, and nothing drops before the output.",
+        ),
+        "scaled in eval": Mistake(
+            dropping_by(ScaledInEval),
+            "Both conventions at once: inverted dropout in training, and the paper's 1 - p in "
+            "eval.",
+            "Each block's outputs are 1 - p times too small in eval mode.",
+        ),
+        "drops in eval": Mistake(
+            dropping_by(DropsInEval),
+            "A classic slip: the mode of the block is not handed on to its layers.",
+            "Predictions are random, and worse than what was learnt.",
+        ),
+    }
     configs = grid(in_features=[4], out_features=[6], p=[0.0, 0.4], norm=[False, True])
     inputs = arrays("N in_features", N=[2, 7])
 

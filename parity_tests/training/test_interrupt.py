@@ -1,5 +1,6 @@
 """Ctrl-C between two steps, never inside one."""
 
+import contextlib
 import signal
 import threading
 
@@ -9,7 +10,7 @@ import numpy_impl.architectures
 import torch_impl.architectures
 import torch_impl.optimization
 from numpy_impl.training import interrupt as ours
-from parity_tests.harness import RuleCase
+from parity_tests.harness import Mistake, RuleCase
 from torch_impl.training import interrupt as theirs
 
 
@@ -54,22 +55,89 @@ def pressed_in_a_step(optimizer, press):
     return type("Pressed", (optimizer,), {"step": lambda self: (press(), optimizer.step(self))[1]})
 
 
+@contextlib.contextmanager
+def as_python_does():
+    """Nothing is held back."""
+    yield lambda: None
+
+
+@contextlib.contextmanager
+def holding(second=True, at_the_end=True, put_back=True):
+    """interrupt_between_steps with one of its manners left out."""
+    asked: list[int] = []
+
+    def hold(number, frame):
+        asked.append(number)
+        if second and len(asked) > 1:
+            raise KeyboardInterrupt
+
+    def stop_if_asked():
+        if asked:
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, hold)
+    try:
+        yield stop_if_asked
+    finally:
+        if put_back:
+            signal.signal(signal.SIGINT, before)
+    if at_the_end:
+        stop_if_asked()
+
+
+@contextlib.contextmanager
+def handlers_kept():
+    """Whatever handler is left behind in here does not stay."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 class TestInterruptBetweenSteps(RuleCase):
     numpy, torch = ours.interrupt_between_steps, theirs.interrupt_between_steps
+    mistakes = {
+        "nothing held back": Mistake(
+            as_python_does,
+            "A loop in `try: ... except KeyboardInterrupt: save(model)`.",
+            "The model that is saved may have half of its parameters updated.",
+        ),
+        "the second one held back": Mistake(
+            lambda: holding(second=False),
+            "A classic slip: the handler only ever sets a flag.",
+            "A step that hangs can no longer be stopped but by killing the process.",
+        ),
+        "forgotten at the end": Mistake(
+            lambda: holding(at_the_end=False),
+            "A classic slip: the flag is looked at in the loop and not behind it.",
+            "Ctrl-C in the last step is lost, and the script goes on.",
+        ),
+        "handler not put back": Mistake(
+            lambda: holding(put_back=False),
+            "A classic slip: signal.signal without a finally.",
+            "After training Ctrl-C does nothing any more.",
+        ),
+    }
 
     def check_one_waits_for_the_end_of_the_step_and_two_do_not(self, log, rng):
         for interrupt in (type(self).numpy, theirs.interrupt_between_steps):
-            found = interrupted(interrupt, 1)
-            log.require(found == ["end of the step", "raised"], f"one: {found}")
-            log.require(interrupted(interrupt, 2) == ["raised"], "the second one was held back")
-            found = interrupted(interrupt, 1, ask=False)
-            log.require(
-                found == ["end of the step", "end of the block", "raised"], f"unasked: {found}"
-            )
-            found = interrupted(interrupt, 0)
-            log.require(found == ["end of the step", "end of the block"], f"none: {found}")
-            handler = signal.getsignal(signal.SIGINT)
-            log.require(handler is signal.default_int_handler, f"left {handler} as handler")
+            with handlers_kept():
+                found = interrupted(interrupt, 1)
+                log.require(found == ["end of the step", "raised"], f"one: {found}")
+                handler = signal.getsignal(signal.SIGINT)
+                log.require(handler is signal.default_int_handler, f"left {handler} as handler")
+            with handlers_kept():
+                found = interrupted(interrupt, 2)
+                log.require(found == ["raised"], f"two: {found}")
+            with handlers_kept():
+                found = interrupted(interrupt, 1, ask=False)
+                log.require(
+                    found == ["end of the step", "end of the block", "raised"], f"unasked: {found}"
+                )
+            with handlers_kept():
+                found = interrupted(interrupt, 0)
+                log.require(found == ["end of the step", "end of the block"], f"none: {found}")
 
     def check_other_handlers_and_threads_are_left_alone(self, log, rng):
         for interrupt in (type(self).numpy, theirs.interrupt_between_steps):

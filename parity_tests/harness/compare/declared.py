@@ -40,7 +40,7 @@ def _program(case: Any, mistake: Any, reference: Reference, code: OwnCode) -> Ow
     config = to_numpy(reference.config())
     forward, backward = mistake if isinstance(mistake, tuple) else (mistake, None)
     try:
-        if isinstance(code.mine, Sequential) and not reference.is_class:
+        if case.numpy is Sequential and not reference.is_class:
             program = OwnCode(forward(*code.fresh()), inputs=inputs)  # of the very layers
         elif reference.is_module:
             takes = inspect.signature(forward).parameters

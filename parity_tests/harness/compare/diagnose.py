@@ -105,7 +105,6 @@ def _diagnose(
     labels: set[str],
     extra: Mapping[str, Any] | None,
 ) -> None:
-    started = time.thread_time()
     plain = [t for t in trials if t.plain and t.user.found]
     plain = [t for t in decisive if t not in plain][:4] + plain
     if decisive[0].plain:
@@ -131,6 +130,7 @@ def _diagnose(
     left = by_probes(result, code, reference, decisive[0], left)
     if not left:
         return
+    started = time.thread_time()  # only now: what the cases import must not cost a suspect its turn
     tried: list[_Tried] = []
     found = _best(pool, plain, failing, left[0], tried, started)
     if found is None and not (decisive[0].plain or decisive[0].warm):
