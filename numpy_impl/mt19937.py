@@ -44,6 +44,7 @@ class MersenneTwister:
     cached_normal: float | None
 
     def __init__(self) -> None:
+        self._engine = np.random.RandomState(0)
         self.manual_seed(DEFAULT_SEED)
 
     def manual_seed(self: Self, seed: int) -> Self:
@@ -63,7 +64,7 @@ class MersenneTwister:
             raise ValueError(f"seed must be between -2**63 and 2**64 - 1, got {seed}")
         self._seed = seed % 2**64
         # Not default_rng or np.random.MT19937(seed), which scramble the seed first.
-        self._engine = np.random.RandomState(self._seed & 0xFFFFFFFF)
+        self._engine.seed(self._seed & 0xFFFFFFFF)
         self._untouched = True
         self.cached_normal = None
         return self

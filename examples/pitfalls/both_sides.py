@@ -7,6 +7,9 @@ every step of a recurrence and of the training rounded as another right program 
 
     allowed = 16 * (epsilon * |reference| + what that moved up to this step)
 
+One or two such runs may happen to move little. So where an allowance is exceeded by less than ten
+times, four more are trained, and what rounding moves is the most that it did.
+
 Training that goes wrong magnifies rounding without bound. So a curve is held up to the step where
 the allowance reaches 1e-4 of the number itself: on what comes later no two right programs agree.
 How many steps were held is counted and said.
@@ -28,7 +31,7 @@ import torch_impl.debugging
 import torch_impl.initialization
 import torch_impl.optimization
 from parity_tests.harness.bridge import to_numpy, to_torch
-from parity_tests.harness.budget import Deviation, deviation, jitter
+from parity_tests.harness.budget import Deviation, by_chance, deviation, jitter
 from parity_tests.harness.rounding import rounded_layers, rounded_recurrences, rounded_steps
 from parity_tests.harness.training_case import Data
 
@@ -37,6 +40,7 @@ Numbers = dict[str, Array]
 
 TELLING = 1e-4  # an allowance above this share of a number proves nothing
 
+CLOSER = 4  # more runs of the reference, where chance may have exceeded an allowance
 FEW = 3  # steps that must be held at least: with fewer, agreement would mean nothing
 
 LOSS, NORM = "loss", "gradient norm"  # of each step
@@ -125,9 +129,15 @@ def train_both(setting: Setting, seed: int, nearby: int, tick: Callable[[], obje
         return found
 
     ours, theirs = run(numpy_impl, given), run(torch_impl, given)
-    with rounded_layers(rng), rounded_recurrences(rng), rounded_steps(rng):
-        moved = [run(torch_impl, jitter(given, rng)) for _ in range(nearby)]
+
+    def others(n: int) -> list[Numbers]:
+        with rounded_layers(rng), rounded_recurrences(rng), rounded_steps(rng):
+            return [run(torch_impl, jitter(given, rng)) for _ in range(n)]
+
+    moved = others(nearby)
     deviations, held = _held(ours, theirs, moved)
+    if by_chance(deviations):
+        deviations, held = _held(ours, theirs, moved + others(CLOSER))
     if held < min(FEW, len(theirs[LOSS])):
         text = f"only {held} steps come before rounding decides, wanted {FEW}"
         deviations.append(Deviation(LOSS, "float64", 0, 0, 0, 0, (), 0, 0, problem=text))

@@ -21,6 +21,7 @@ NaN and infinity are compared by place and sign, never by difference.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -82,7 +83,7 @@ def jitter(given: Arrays, rng: np.random.Generator) -> dict[str, Array]:
     moved = {}
     for name, x in given.items():
         if x.dtype.kind == "f":
-            sign = rng.integers(0, 2, x.shape) * 2 - 1
+            sign = rng.integers(0, 2, x.shape, np.int8) * 2 - 1
             x = (x * (1 + sign * np.finfo(x.dtype).eps)).astype(x.dtype)
         moved[name] = x
     return moved
@@ -247,9 +248,11 @@ def deviation(
         return Deviation(*blank)
     ours = ours.astype(np.float64)
     finite = np.isfinite(reference)
-    same = np.where(
-        finite, np.isfinite(ours), (ours == reference) | (ours != ours) & (reference != reference)
-    )
+    same = np.isfinite(ours)
+    tame = bool(finite.all())
+    if not tame:
+        alike = (ours == reference) | (ours != ours) & (reference != reference)
+        same = np.where(finite, same, alike)
     if not same.all():
         at = tuple(int(i) for i in np.argwhere(~same)[0])
         return Deviation(
@@ -260,10 +263,10 @@ def deviation(
     axes = tuple(range(1, reference.ndim)) if by_step and reference.ndim else None
 
     def largest(x: Array) -> Array:
-        return np.max(np.where(finite, x, 0.0), axis=axes, keepdims=True)
+        return np.max(x if tame else np.where(finite, x, 0.0), axis=axes, keepdims=True)
 
     scale = largest(np.abs(reference))
-    moved = np.max([largest(x) for x in noise], axis=0) if noise else np.zeros_like(scale)
+    moved = functools.reduce(np.maximum, map(largest, noise), np.zeros_like(scale))
     if dtype == "float64":
         allowed = 16 * (np.finfo(np.float64).eps * scale + moved)
         if np.any((allowed > BLIND[0] * scale) & (allowed > BLIND[1])):
@@ -275,16 +278,19 @@ def deviation(
     else:
         ulp = np.spacing(np.minimum(scale, np.finfo(np.float32).max).astype(np.float32))
         allowed = 4 * moved + 4 * ulp.astype(np.float64)
-    distance = np.where(finite, _distance(ours, reference), 0.0)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        distance = np.abs(ours - reference)
+        if not tame:
+            distance = np.where(finite, distance, 0.0)
         units = np.where(distance == 0, 0.0, distance / allowed)
     at = tuple(int(i) for i in np.unravel_index(int(np.argmax(units)), units.shape))
+    budget = at[:1] + (0,) * (units.ndim - 1) if axes is not None else (0,) * units.ndim
     return Deviation(
         label=label,
         dtype=dtype,
         worst=float(distance[at]),
-        allowed=float(np.broadcast_to(allowed, distance.shape)[at]),
-        scale=float(np.broadcast_to(scale, distance.shape)[at]),
+        allowed=float(allowed[budget]),
+        scale=float(scale[budget]),
         units=float(units[at]),
         index=at,
         ours=float(ours[at]),

@@ -49,8 +49,8 @@ class ModuleParity(Case):
         refusals: bad input, in addition to what every module must refuse.
         smooth: regimes in which finite differences referee.
         aliases: True where the output may share memory with the input, as torch's does.
-        network: True where several layers follow each other: each is then allowed to round in its
-            own way, see `rounding`.
+        network: True where several layers follow each other, or steps inside one: each is then
+            allowed to round in its own way, see `rounding`.
         draws: how weights start, by the names in `Generator.exactness()`.
         state_as_built: True where what building made is the state, and not random numbers; a
             stand-in then starts from what it has built itself.

@@ -26,7 +26,7 @@ from torch.optim.optimizer import (
 
 def _error(like: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
     """eps with random signs, 0 where `like` is 0."""
-    sign = torch.from_numpy(np.asarray(rng.integers(0, 2, tuple(like.shape)) * 2 - 1))
+    sign = torch.from_numpy(np.asarray(rng.integers(0, 2, tuple(like.shape), np.int8) * 2 - 1))
     return (sign * (like != 0)).to(like.dtype) * torch.finfo(like.dtype).eps
 
 

@@ -70,7 +70,10 @@ class Place:
 
     def deviations(self, case: Any) -> list[Deviation]:
         """Everything a case computes here against its budget; what it raised is a deviation."""
-        found = self.found(case)
+        return self.judge(self.found(case))
+
+    def judge(self, found: Arrays | str) -> list[Deviation]:
+        """What was found here against its budget."""
         if isinstance(found, str):
             return [Deviation("raised", "float64", 0, 0, 0, 0, (), 0, 0, problem=found)]
         try:
@@ -83,10 +86,6 @@ class Place:
         """A closer look at what is outside the budget by little."""
         return hold(found, self.known, "float64", self.by_step)
 
-    def passes(self, case: Any) -> bool:
-        """Whether a case is inside every budget here."""
-        return all(d.passed for d in self.deviations(case))
-
     def far_apart(self, a: Arrays | str, b: Arrays | str) -> bool:
         """Whether what two stand-ins computed here cannot be taken for each other."""
         if isinstance(a, str) or isinstance(b, str):
@@ -94,7 +93,7 @@ class Place:
         return budgets_apart(a, b, self.known, self.by_step) >= FAR
 
 
-@dataclass
+@dataclass(eq=False)
 class Compared(Place):
     """A place where the same arrays go through both sides.
 
@@ -132,12 +131,16 @@ class Compared(Place):
 
 
 class Bench:
-    """The places of a case, made as they are needed and kept, and its stand-ins at them."""
+    """The places of a case, made as they are needed and kept, and its stand-ins at them.
+
+    What a mistake computes at a place is kept until they all have been told apart.
+    """
 
     def __init__(self, case: Case, settings: Settings) -> None:
         self.case, self.settings = case, settings
         self._made: list[Place] = []
         self._rest = case.places(settings)
+        self._found: dict[tuple[Place, str], Arrays | str] = {}
 
     def places(self) -> Iterator[Place]:
         """All of them, in order."""
@@ -151,8 +154,10 @@ class Bench:
 
     def catches(self, name: str) -> bool:
         """Whether a mistake is outside the budget somewhere."""
-        wrong = self.case.standing_in(self.case.mistakes[name].stand_in)
-        return any(not place.passes(wrong) for place in self.places())
+        return any(
+            not all(d.passed for d in place.judge(self._mistaken(name, place)))
+            for place in self.places()
+        )
 
     def rejected(self, name: str) -> tuple[Place, list[Deviation]] | None:
         """Where a rewrite, which is right, is outside the budget."""
@@ -165,14 +170,21 @@ class Bench:
 
     def together(self) -> list[tuple[str, str]]:
         """The pairs of mistakes that are nowhere far apart."""
-        wrong = {k: self.case.standing_in(m.stand_in) for k, m in self.case.mistakes.items()}
-        left = list(itertools.combinations(wrong, 2))
+        left = list(itertools.combinations(self.case.mistakes, 2))
         for place in self.places() if left else ():
-            found = {name: place.found(wrong[name]) for name in {n for pair in left for n in pair}}
+            found = {n: self._mistaken(n, place) for n in {n for pair in left for n in pair}}
             left = [(a, b) for a, b in left if not place.far_apart(found[a], found[b])]
             if not left:
                 break
+        self._found.clear()
         return left
+
+    def _mistaken(self, name: str, place: Place) -> Arrays | str:
+        """What a mistake computes at a place."""
+        if (place, name) not in self._found:
+            wrong = self.case.standing_in(self.case.mistakes[name].stand_in)
+            self._found[place, name] = place.found(wrong)
+        return self._found[place, name]
 
 
 def trials(case: Case, settings: Settings) -> Iterator[Check]:
