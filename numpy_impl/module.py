@@ -56,8 +56,11 @@ def is_grad_enabled() -> bool:
 
 
 def float_dtype(dtype: DTypeLike) -> np.dtype[Any]:
-    """`dtype` as one of the two this side computes in, float32 or float64; else TypeError."""
-    found = np.dtype(dtype)
+    """`dtype` as one of the two this side computes in, float32 or float64; else TypeError.
+
+    None is torch's default, float32 (NumPy takes it for float64).
+    """
+    found = np.dtype(np.float32 if dtype is None else dtype)
     if found not in FLOATS:
         raise TypeError(f"dtype must be float32 or float64, got {found}")
     return found
@@ -499,7 +502,7 @@ def repr_block(name: str, extra: str, lines: list[str]) -> str:
     return f"{name}(\n  {inside}\n)"
 
 
-def zero_grads(parameters: Iterable[Parameter], set_to_none: bool = True) -> None:
+def zero_grads(parameters: Iterable[Parameter], set_to_none: bool) -> None:
     """Forget the gradients, or with set_to_none=False fill them with zeros."""
     for parameter in parameters:
         if set_to_none:

@@ -21,7 +21,7 @@ def network(nn):
 
 
 class Tied(nn.Module):
-    """Two names for one layer, a free name, and a buffer."""
+    """Two names for one layer and for one weight, a free name, and buffers."""
 
     count: Any
     whole: Any
@@ -30,7 +30,8 @@ class Tied(nn.Module):
         self.first = nn.Linear(2, 2)
         self.second = self.first
         self.third = None
-        self.layers = nn.ModuleList([nn.Linear(2, 2) for _ in range(3)])
+        self.layers = nn.ModuleList([nn.Linear(2, 2), nn.BatchNorm1d(2), self.first])
+        self.tied = self.layers[0].weight
         self.register_buffer("count", np.zeros(2, np.float32))
         self.register_buffer("nothing", None)
         self.scale = nn.Parameter(np.ones(1, np.float32))
@@ -42,7 +43,10 @@ class TorchTied(torch.nn.Module):
         self.first = torch.nn.Linear(2, 2)
         self.second = self.first
         self.third = None
-        self.layers = torch.nn.ModuleList([torch.nn.Linear(2, 2) for _ in range(3)])
+        self.layers = torch.nn.ModuleList(
+            [torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2), self.first]
+        )
+        self.tied = self.layers[0].weight
         self.register_buffer("count", torch.zeros(2))
         self.register_buffer("nothing", None)
         self.scale = torch.nn.Parameter(torch.ones(1))
@@ -57,7 +61,8 @@ def test_names_keys_and_text_are_torchs(pair):
     assert [k for k, _ in ours.named_buffers()] == [k for k, _ in theirs.named_buffers()]
     assert [k for k, _ in ours.named_modules()] == [k for k, _ in theirs.named_modules()]
     assert [k for k, _ in ours.named_children()] == [k for k, _ in theirs.named_children()]
-    assert len(list(ours.parameters())) == len(list(theirs.parameters()))
+    for walk in ("parameters", "buffers", "modules"):
+        assert len(list(getattr(ours, walk)())) == len(list(getattr(theirs, walk)()))
     for recurse in (True, False):
         for walk in ("named_parameters", "named_buffers"):
             own = [k for k, _ in getattr(ours, walk)("net", recurse=recurse)]
@@ -110,6 +115,9 @@ def test_load_state_dict_says_everything_that_is_wrong_and_changes_nothing():
         net.load_state_dict({**before, "0.weight": np.full((4, 3), "a")})
     with pytest.raises(RuntimeError, match="0.weight: Got unsupported ScalarType BFloat16"):
         net.load_state_dict({**before, "0.weight": torch.zeros(4, 3, dtype=torch.bfloat16)})
+    half, misfit = torch.zeros(4, 3, dtype=torch.bfloat16), np.zeros(9)
+    with pytest.raises(RuntimeError, match=r"BFloat16(.|\n)*size mismatch for 2.bias"):
+        net.load_state_dict({**before, "0.weight": half, "2.bias": misfit})
     with pytest.raises(TypeError, match="dict-like, got <class 'list'>"):
         net.load_state_dict([1, 2])
     for key, value in net.state_dict().items():
@@ -117,6 +125,9 @@ def test_load_state_dict_says_everything_that_is_wrong_and_changes_nothing():
     for whole in (np.int64, np.uint8, bool, np.float64):
         net.load_state_dict({k: np.ones(v.shape, whole) for k, v in before.items()})
         assert all((v == 1).all() and v.dtype == np.float32 for v in net.state_dict().values())
+    norm = nn.BatchNorm1d(2)
+    norm.load_state_dict({**norm.state_dict(), "num_batches_tracked": np.array(3.5)})
+    assert norm.num_batches_tracked == 3
     net.load_state_dict(before)
     del wrong["0.weight"]
     result = net.load_state_dict(wrong, strict=False)
@@ -162,7 +173,7 @@ def test_no_grad_is_a_context_a_decorator_nests_and_stays_in_its_thread():
 
     @nn.no_grad()
     def predict(depth):
-        assert not nn.is_grad_enabled()
+        assert nn.is_grad_enabled() is False
         return predict(depth - 1) if depth else layer(x)
 
     predict(2)
@@ -186,7 +197,7 @@ def test_parameters_are_copies_that_optimizers_can_hold_on_to():
     p.data += 1
     assert values.sum() == 6 and p.shape == (2, 3) and p.ndim == 2 and p.numel() == 6
     np.testing.assert_array_equal(np.asarray(p), p.data)
-    assert np.asarray(p, dtype=np.float32).dtype == np.float32
+    assert np.asarray(p, dtype=np.float32).dtype == p.__array__(np.float32).dtype == np.float32
     assert np.shares_memory(np.asarray(p), p.data) and not np.shares_memory(np.array(p), p.data)
     assert repr(p) == f"Parameter containing:\n{p.data!r}"
     assert nn.Parameter(np.ones((3, 2), order="F")).data.flags.c_contiguous
@@ -209,6 +220,9 @@ def test_parameters_are_copies_that_optimizers_can_hold_on_to():
             nn.Parameter(bad)
     with pytest.raises(TypeError, match="float32 or float64, got int64"):
         layer.to(np.int64)
+    assert nn.Linear(2, 2, dtype=cast(Any, None)).weight.dtype == np.float32, "torch's default"
+    with pytest.raises(TypeError, match="^input must be a NumPy array, got list"):
+        nn.Linear(2, 2)([[1.0, 2.0]])
 
 
 def test_wrong_things_cannot_be_put_in_a_parameters_or_a_buffers_place():
@@ -230,7 +244,8 @@ def test_wrong_things_cannot_be_put_in_a_parameters_or_a_buffers_place():
     layer.register_buffer("count", np.zeros(1))
     layer.register_buffer("count", None)
     layer.register_buffer("count", np.zeros(1))
-    assert list(layer.state_dict()).count("count") == 1 and len(list(layer.named_buffers())) == 1
+    assert list(layer.state_dict()).count("count") == 1
+    assert [k for k, _ in layer.named_buffers(recurse=False)] == ["count"]
     layer.register_module("child", None)
     with pytest.raises(TypeError, match="child must be a Module, got ndarray"):
         layer.register_module("child", wrong)
@@ -296,14 +311,15 @@ def test_a_title_stands_above_the_children_as_torchs_does():
 @pytest.mark.parametrize("nn, ones", [(nn, np.ones), (torch.nn, lambda s: torch.ones(s).double())])
 def test_forward_hooks_see_replace_and_let_go_as_torchs_do(nn, ones):
     model, x, seen = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2)).double(), ones((2, 3)), []
-    for name, module in model.named_modules():
+    modules = {module: name for name, module in model.named_modules()}
+    for module, name in modules.items():
         module.register_forward_hook(
-            lambda m, args, y, name=name: seen.append((name, tuple(y.shape)))
+            lambda m, args, y, name=name: seen.append((name, tuple(y.shape), modules[m]))
         )
     first = model[0].register_forward_hook(lambda module, args, y: y * 0)
     second = model[0].register_forward_hook(lambda module, args, y: y + len(args))
     model(x)
-    assert seen == [("0", (2, 4)), ("1", (2, 2)), ("", (2, 2))]
+    assert seen == [("0", (2, 4), "0"), ("1", (2, 2), "1"), ("", (2, 2), "")]
     assert (model[0](x) == 1).all()
     with second:
         first.remove()
@@ -317,3 +333,12 @@ def test_layers_of_a_container_can_change_places(nn):
     net = nn.Sequential(nn.Linear(2, 2), nn.Identity())
     net[0], net[1] = net[1], net[0]
     assert [type(layer).__name__ for layer in net] == ["Identity", "Linear"]
+
+
+class Scaled(nn.Module):
+    def forward(self, x, *, scale=1):
+        return x * scale
+
+
+def test_a_forward_takes_arguments_by_name():
+    assert (Scaled()(x=np.ones(2), scale=3) == 3).all()

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 import warnings
 
-import numpy as np
-
 from numpy_impl.initialization.constant import Filled, values_of
 from numpy_impl.initialization.uniform_normal import normal_, uniform_
 from numpy_impl.module import Array
@@ -21,6 +19,7 @@ __all__ = [
 ]
 
 LINEAR = ("linear", *(f"conv{way}{n}d" for way in ("", "_transpose") for n in (1, 2, 3)), "sigmoid")
+GAINS = {**dict.fromkeys(LINEAR, 1.0), "tanh": 5 / 3, "relu": math.sqrt(2.0), "selu": 3 / 4}
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
@@ -35,17 +34,11 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     Raises:
         ValueError: the nonlinearity is none of these, or the slope no number.
     """
-    if nonlinearity in LINEAR:
-        return 1.0
-    if nonlinearity == "tanh":
-        return 5 / 3
-    if nonlinearity == "relu":
-        return math.sqrt(2.0)
-    if nonlinearity == "selu":
-        return 3 / 4
+    if nonlinearity in GAINS:
+        return GAINS[nonlinearity]
     if nonlinearity != "leaky_relu":
-        known = (*LINEAR, "tanh", "relu", "leaky_relu", "selu")
-        raise ValueError(f"nonlinearity must be one of {', '.join(known)}, got {nonlinearity!r}")
+        known = ", ".join([*GAINS, "leaky_relu"])
+        raise ValueError(f"nonlinearity must be one of {known}, got {nonlinearity!r}")
     slope = 0.01 if param is None else param
     if isinstance(slope, bool) or not isinstance(slope, int | float):
         raise ValueError(f"the negative slope must be a number, got {param!r}")
@@ -158,5 +151,5 @@ def _kaiming_std(values: Array, a: float, mode: str, nonlinearity: str) -> float
 def _fans(values: Array) -> tuple[int, int]:
     if values.ndim < 2:
         raise ValueError(f"fan in and fan out want 2 or more dimensions, got shape {values.shape}")
-    field = int(np.prod(values.shape[2:], dtype=int))
+    field = math.prod(values.shape[2:])
     return values.shape[1] * field, values.shape[0] * field

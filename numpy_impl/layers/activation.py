@@ -155,6 +155,7 @@ class ReLU(Module):
 
     def __init__(self, inplace: bool = False) -> None:
         _refuse_inplace(inplace)
+        self.inplace = inplace
 
     def forward(self, x: Array) -> Array:
         y = relu(x)
@@ -187,7 +188,7 @@ class LeakyReLU(Module):
         _refuse_inplace(inplace)
         if not math.isfinite(negative_slope):
             raise ValueError(f"negative_slope must be finite, got {negative_slope}")
-        self.negative_slope = negative_slope
+        self.negative_slope, self.inplace = negative_slope, inplace
 
     def forward(self, x: Array) -> Array:
         y = leaky_relu(x, self.negative_slope)

@@ -92,7 +92,7 @@ class DataLoader:
         order = np.arange(n)
         if self.shuffle:
             generator = self.generator or Generator().manual_seed(
-                int(default_generator.random64()[0]) & (2**63 - 1)
+                int(default_generator.random64()[0])
             )
             order = generator.randperm(n)
         for start in range(0, whole, size):

@@ -30,7 +30,7 @@ def expected_improvement(mean: Array, variance: Array, best: float) -> Array:
     Shapes: mean, variance, ei any one shape; the variance above 0.
     """
     z, std = _standardised(mean, variance, best)
-    return std * (z * _cdf(z) + _pdf(z))
+    return np.asarray(std * (z * _cdf(z) + _pdf(z)))
 
 
 @np.errstate(all="ignore")
@@ -42,7 +42,7 @@ def expected_improvement_backward(
     dy = np.asarray(dy, z.dtype)
     if dy.shape != z.shape:
         raise RuntimeError(f"wanted a gradient of shape {z.shape}, got {dy.shape}")
-    return -_cdf(z) * dy, _pdf(z) / (2 * std) * dy
+    return np.asarray(-_cdf(z) * dy), np.asarray(_pdf(z) / (2 * std) * dy)
 
 
 def _standardised(mean: Array, variance: Array, best: float) -> tuple[Array, Array]:

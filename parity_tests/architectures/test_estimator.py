@@ -13,6 +13,7 @@ import torch_impl.architectures
 import torch_impl.optimization
 from parity_tests.harness import Mistake, RuleCase
 from parity_tests.harness.bridge import to_numpy, to_torch
+from parity_tests.harness.inputs import same
 from parity_tests.harness.refusal import refused
 
 IMPLS = numpy_impl, torch_impl
@@ -147,24 +148,45 @@ class TestEstimator(RuleCase):
         for model in self.pair([4, 5, 3]):
             log.require(model.fit(x, y, 1, 10).steps == 3, "a row left out without batch norm")
 
+    def check_what_is_no_network_is_refused(self, log, rng):
+        none: list[Any] = [[], [4], [4, 0, 2], [4, 2.5, 2], [4, -1, 2], [4, "5", 2]]
+        makes: Any = type(self).numpy, torch_impl.architectures.DeepMLP
+        for make in makes:
+            for layers in ([2, 1, 2], [1, 2]):
+                log.require(make(layers).layers == layers, f"{layers}")
+            for wrong in none:
+                said = str(refused(partial(make, wrong)))
+                log.require(f"two or more positive widths, got {wrong}" in said, said)
+            said = str(refused(partial(make, [4, 1])))
+            log.require("at least 2 classes, got layers [4, 1]" in said, said)
+            said = str(refused(partial(make, [4, 2], task="ranking")))
+            log.require('must be "classification" or "regression", got \'ranking\'' in said, said)
+
     def check_bad_data_is_refused_and_moves_nothing(self, log, rng):
         x, y = rng.standard_normal((8, 4)), rng.integers(0, 3, 8)
         hole, huge, nan = x.copy(), x.copy(), rng.standard_normal((8, 3))
         hole[2, 1], huge[5, 0], nan[3, 2] = np.nan, 1e300, np.nan
+        far = np.where(np.arange(24).reshape(8, 3) == 7, 1e300, 1.0)
         bad: list[tuple[str, Any, Any, str]] = [
-            ("classification", x[:, :3], y, r"(N, 4)"),
-            ("classification", x[:0], y[:0], "(0, 4)"),
-            ("classification", np.float64(3), y, "()"),
-            ("classification", x, y[:5], "(5,)"),
-            ("classification", x, np.eye(3, dtype=int)[y], "(8, 3)"),
-            ("classification", x, y.astype(float), "whole numbers"),
-            ("classification", x, np.where(np.arange(8) == 6, 3, y), "got 3 at [6]"),
+            ("classification", x[:, :3], y, "X must be (N, 4) with N > 0, got (8, 3)"),
+            ("classification", x[:0], y[:0], "got (0, 4)"),
+            ("classification", np.float64(3), y, "got ()"),
+            ("classification", x, y[:5], "labels must be (8,), one a sample, got (5,)"),
+            ("classification", x, np.eye(3, dtype=int)[y], "got (8, 3)"),
+            ("classification", x, y.astype(float), "whole numbers, got dtype"),
+            (
+                "classification",
+                x,
+                np.where(np.arange(8) == 6, 3, y),
+                "labels must be 0 to 2, got 3 at [6]",
+            ),
             ("classification", x, np.where(np.arange(8) == 1, -1, y), "got -1 at [1]"),
-            ("classification", hole, y, "got nan at [2, 1]"),
+            ("classification", hole, y, "X must be finite in float32, got nan at [2, 1]"),
             ("classification", huge, y, "got inf at [5, 0]"),
-            ("regression", x, nan, "got nan at [3, 2]"),
-            ("regression", x, nan[:, :2], "(8, 2)"),
-            ("regression", x, nan[:, 0], "(8,)"),
+            ("regression", x, nan, "y must be finite in float32, got nan at [3, 2]"),
+            ("regression", x, far, "y must be finite in float32, got inf at [2, 1]"),
+            ("regression", x, nan[:, :2], "y must be (8, 3), got (8, 2)"),
+            ("regression", x, nan[:, 0], "got (8,)"),
         ]
         for task, samples, target, words in bad:
             for model in self.pair([4, 5, 3], task=task):
@@ -177,18 +199,41 @@ class TestEstimator(RuleCase):
                 calls += [partial(model.score, samples, target)]
                 for call in calls:
                     said = refused(call)
-                    log.require(said is not None and words in said, f"{words}: {said}")
+                    told = str(said).replace("torch.float32", "float32")
+                    log.require(words in told, f"{words}: {said}")
                 same = all(np.array_equal(v, before[k]) for k, v in state_of(model).items())
                 log.require(same, f"{words}: the model changed")
+
+    def check_text_is_refused_by_name(self, log, rng):
+        x, text = rng.standard_normal((8, 4)), np.full((8, 4), "1")
+        model = type(self).numpy([4, 4], task="regression")  # torch makes no tensor of text
+        for samples, targets, name in ((text, x, "X"), (x, text, "y")):
+            said = refused(partial(model.fit, samples, targets))
+            log.require(said == f"{name} must be numbers, got dtype <U1", f"{name}: {said}")
 
     def check_nothing_handed_in_is_changed(self, log, rng):
         x, y = rng.standard_normal((12, 4)), rng.standard_normal(12)
         kept = x.copy(), y.copy()
         x.flags.writeable = y.flags.writeable = False
+        scores: list[float] = []
         for model in self.pair([4, 5, 1], task="regression"):
             model.fit(x, y, 2, 5, validation=(x, y))
             model.predict(x.tolist())
+            scores.append(model.score(x, np.ones(12)))
             log.require(np.array_equal(x, kept[0]) and np.array_equal(y, kept[1]), "data changed")
+        log.require(scores == [-np.inf] * 2, f"without variance there is no score: {scores}")
+
+    def check_one_number_a_sample_needs_no_axis_of_its_own(self, log, rng):
+        x = rng.standard_normal(9)
+        for model in self.pair([1, 4, 2]):
+            log.require(same(model.predict(x), model.predict(x[:, None])), "another prediction")
+
+    def check_backward_goes_to_the_input_where_it_is_asked_to(self, log, rng):
+        model = type(self).numpy([3, 4, 2])
+        for needed in (False, True):
+            model.needs_input_grad = needed
+            first = model.net[0].needs_input_grad
+            log.require(model.needs_input_grad is first is needed, f"{needed}, {first}")
 
 
 def test_the_torch_side_takes_tensors_and_gives_tensors():

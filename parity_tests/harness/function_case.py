@@ -116,6 +116,7 @@ class FunctionParity(Case):
             ("nan and infinity", self._non_finite, configs[-1:]),
             ("memory layouts", self._layouts, configs[-1:]),
             ("called twice", self._called_twice, configs[-1:]),
+            ("arrays come out", self._arrays_come_out, configs[-1:]),
             ("refusals", self._refusals, configs[:1]),
             (
                 "a gradient of another dtype",
@@ -335,6 +336,18 @@ class FunctionParity(Case):
                 log.require(not shared, "a result shares memory with what was handed in")
             log.require(all(same(x, old) for x, old in results), "a call changed earlier results")
             results += [(x, x.copy()) for x in back]
+
+    def _arrays_come_out(self, log: Log, rng: np.random.Generator, config: Config) -> None:
+        """Outputs and gradients are arrays, those without an axis too."""
+        for shape in self.inputs:
+            given = self.given(rng, shape.of(config), self.plain(), config)
+            inputs = _inputs(given)
+            found = [self.call(inputs, config)]
+            if "cotangent" in given:
+                dx = self.call_backward(given["cotangent"], found[0], inputs, config)
+                found += dx if isinstance(dx, tuple) else (dx,)
+            names = [type(x).__name__ for x in found]
+            log.require(set(names) == {"ndarray"}, f"{shape}: {', '.join(names)}")
 
     def _refusals(self, log: Log, rng: np.random.Generator, config: Config) -> None:
         """Bad input raises on both sides and says why; a gradient must have the output's shape."""

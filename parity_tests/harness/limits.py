@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -22,11 +23,17 @@ DTYPES = ("float32", "float64")
 
 
 def called_alike(case: Case, log: Log, *_: Any) -> None:
-    """Both sides take the same arguments with the same defaults, and so does the backward."""
+    """Both sides take the same arguments with the same defaults; so do methods and the backward."""
     ours = type(case).numpy
-    if ours.__module__.startswith("numpy_impl") and type(case).torch is not None:
-        found = incompatibilities(ours, type(case).torch)
-        log.require(not found, f"called otherwise: {found}")
+    for one in (ours, *case.covers):
+        twin = type(case).torch if one is ours else _twin(one)
+        if one.__module__.startswith("numpy_impl") and twin is not None:
+            found = incompatibilities(one, twin)
+            log.require(not found, f"{one.__name__} is called otherwise: {found}")
+            methods = [name for name in dir(one) if inspect.isclass(one) and name[0] != "_"]
+            for name in methods:
+                found = _other_defaults(getattr(one, name), getattr(twin, name, None))
+                log.require(not found, f"{one.__name__}.{name} has other defaults: {found}")
     backward = getattr(ours if inspect.isclass(ours) else case, "backward", None)
     known = {p.name: p.default for p in parameters(ours) or ()}
     for i, p in enumerate(parameters(backward) or () if backward else ()):
@@ -37,8 +44,24 @@ def called_alike(case: Case, log: Log, *_: Any) -> None:
     log.require(True, "")
 
 
+def _twin(ours: Any) -> Any:
+    """What goes by the same name in the same file of the torch side, if there is such a thing."""
+    module = importlib.import_module(ours.__module__.replace("numpy_impl", "torch_impl", 1))
+    return getattr(module, ours.__name__, None)
+
+
+def _other_defaults(method: Any, twin: Any) -> list[str]:
+    if not inspect.isfunction(method) or not inspect.isfunction(twin):
+        return []
+    known = {p.name: p.default for p in parameters(twin) or ()}
+    both = [p for p in parameters(method) or () if p.name in known]
+    return [f"{p.name}={p.default}" for p in both if not _alike(p.default, known[p.name])]
+
+
 def _alike(default: Any, other: Any) -> bool:
-    return default is other or bool(default == other)
+    """The same default, or one and the same thing of both sides, each side's own SGD say."""
+    names = getattr(default, "__name__", ""), getattr(other, "__name__", None)
+    return default is other or bool(default == other) or names[0] == names[1]
 
 
 def overflow_is_silent(

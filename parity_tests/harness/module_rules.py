@@ -229,8 +229,13 @@ def state_dict_both_ways(
 
 
 def frame(case: ModuleParity, log: Log, rng: np.random.Generator, config: Config) -> None:
-    """repr, parameter names, dtype moves and zero_grad, as torch does them."""
+    """repr, kept arguments, parameter names, dtype moves and zero_grad, as torch does them."""
     ours, theirs = case.build(config, "float32"), case.build_torch(config, torch.float32)
+    for name in inspect.signature(case.numpy).parameters:
+        kept = getattr(theirs, name, ...)
+        if isinstance(kept, int | float | str | tuple | list | None):
+            found = getattr(ours, name, ...)
+            log.require(type(found) is type(kept) and found == kept, f"{name} is {found!r}")
     text = type(ours).__name__ + repr(theirs).removeprefix(type(theirs).__name__)
     log.require(repr(ours) == text, f"repr {ours!r}, torch {theirs!r}")
     a = [(k, p.shape) for k, p in ours.named_parameters()]
@@ -248,9 +253,10 @@ def frame(case: ModuleParity, log: Log, rng: np.random.Generator, config: Config
     if "cotangent" in given:
         module(*inputs)
         module.backward(given["cotangent"])
+        held = [p for p in module.parameters() if p.grad is not None]
         module.zero_grad(set_to_none=False)
-        kept = all(p.grad is None or not p.grad.any() for p in module.parameters())
-        log.require(kept, "zero_grad(set_to_none=False) left something")
+        kept = all(p.grad is not None and not p.grad.any() for p in held)
+        log.require(kept, "zero_grad(set_to_none=False) left no zeros")
         module.zero_grad()
         log.require(all(p.grad is None for p in module.parameters()), "zero_grad left a gradient")
 
@@ -319,6 +325,24 @@ def one_seed(case: ModuleParity, log: Log, rng: np.random.Generator, config: Con
             log.require(not text, f"{k} from seed {seed}: {text}")
         alike = same_stream(numpy_impl.default_generator, torch.default_generator)
         log.require(alike, "one side drew more than the other")
+    _built_as_asked(case, log, config, seed)
+
+
+def _built_as_asked(case: ModuleParity, log: Log, config: Config, seed: int) -> None:
+    """All in the dtype asked for, and drawn from the generator handed in as from the default."""
+    takes = inspect.signature(case.numpy).parameters
+    for dtype in (np.float32, np.float64) if "dtype" in takes else ():
+        built = type(case).numpy(**config, dtype=dtype).state_dict()
+        other = [k for k, v in built.items() if v.dtype.kind == "f" and v.dtype != dtype]
+        log.require(not other, f"{other} are not {dtype.__name__}")
+    if "generator" in takes:
+        numpy_impl.manual_seed(seed)
+        start = type(case).numpy(**config).state_dict()
+        before, own = numpy_impl.get_rng_state(), numpy_impl.Generator().manual_seed(seed)
+        for k, x in type(case).numpy(**config, generator=own).state_dict().items():
+            log.require(same(x, start[k]), f"{k} starts otherwise from a generator of its own")
+        kept = same(numpy_impl.get_rng_state(), before)
+        log.require(kept, "the default generator was drawn from in place of the one handed in")
 
 
 EVERY_CONFIG: dict[str, Rule] = {

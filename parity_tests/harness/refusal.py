@@ -34,11 +34,11 @@ class Refusal:
 
 
 def raises(fn: Callable[..., Any], *args: Any, error: Any = REFUSALS) -> bool:
-    """Whether fn refuses these arguments."""
+    """Whether fn refuses these arguments and says why."""
     try:
         fn(*args)
-    except error:
-        return True
+    except error as refusal:
+        return any(refusal.args)
     return False
 
 

@@ -315,7 +315,7 @@ class TestCalculateGain(RuleCase):
             for side in (type(self).numpy, type(self).torch):
                 log.require(raises(side, *args, error=ValueError), f"{side} takes {args}")
             said = refused(partial(type(self).numpy, *args)) or ""
-            what = "slope must be a number" if args[1:] else "one of linear, .* leaky_relu, .*"
+            what = "slope must be a number" if args[1:] else "one of linear, .*, leaky_relu"
             log.require(says(said, f"{what}, got {args[-1]!r}"), f"{args}: said {said!r}")
 
 

@@ -3,12 +3,16 @@
 import math
 
 import numpy as np
+import pytest
+import torch
 
+import numpy_impl
 from numpy_impl.initialization import uniform_normal as ours
 from numpy_impl.random import default_generator
 from parity_tests.harness import InitializerParity, Mistake, Refusal
 from torch_impl.initialization import uniform_normal as theirs
 
+MOST = float(np.finfo(np.float32).max)
 SHAPES = ((3, 5), (7,), (), (0, 3), (4, 4), (3, 2, 5))
 
 
@@ -83,6 +87,14 @@ class TestUniform(InitializerParity):
         log = Log()
         check.run(log)
         assert log.failures
+
+
+@pytest.mark.parametrize("a, b", [(-MOST, 0.0), (0.0, MOST)])
+def test_a_range_may_reach_to_the_largest_number(a, b):
+    x, y = np.full(9, np.nan, np.float32), torch.full((9,), torch.nan)
+    numpy_impl.manual_seed(1)
+    torch.default_generator.manual_seed(1)
+    np.testing.assert_array_equal(ours.uniform_(x, a, b), theirs.uniform_(y, a, b).numpy())
 
 
 class TestNormal(InitializerParity):

@@ -8,9 +8,7 @@ import pytest
 import torch
 
 from numpy_impl.layers.container import Sequential
-from numpy_impl.layers.linear import Linear
 from numpy_impl.normalization import batch_norm as ours
-from numpy_impl.random import Generator
 from parity_tests.harness import Mistake, ModuleParity, Refusal, arrays, grid
 from parity_tests.harness.bridge import to_numpy, to_torch
 from parity_tests.harness.budget import compare
@@ -792,10 +790,3 @@ def test_the_guides_state_may_be_at_the_ends_of_its_ranges(momentum):
     np.testing.assert_array_equal(norm.running_mean, state["running_mean"][:, 0])
     np.testing.assert_array_equal(norm.running_var, 2 * state["running_var"][:, 0])
     assert norm.momentum == 1 - momentum
-
-
-def test_linear_norm_relu_draws_its_weight_from_the_generator():
-    block: Any = ours.linear_norm_relu(4, 3, Generator().manual_seed(5))
-    linear = Linear(4, 3, bias=False, generator=Generator().manual_seed(5))
-    assert block[0].bias is None
-    np.testing.assert_array_equal(block[0].weight.data, linear.weight.data)

@@ -1,5 +1,9 @@
 """Which layer a NaN or infinity came from, on both sides in the same words."""
 
+import pickle
+from functools import partial
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -51,6 +55,27 @@ EXPECTED = {
 }
 
 
+def own_model(where, weight, impl):
+    """A module of somebody's own: 1 / x before its layer, or 1 / y after it; spares hold NaN."""
+    nn: Any = numpy_impl.nn if impl is numpy_impl else torch.nn
+
+    class Reciprocal(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net, self.spare = impl.layers.Linear(2, 2, bias=False), nn.BatchNorm1d(2)
+            for values, value in (
+                (self.net.weight.data, weight),
+                (self.spare.weight.data, np.nan),
+                (self.spare.running_mean, np.nan),
+            ):
+                values[...] = value
+
+        def forward(self, x):
+            return (self.net(1 / x), None) if where == "before" else (None, 1 / self.net(x))
+
+    return Reciprocal()
+
+
 class TestFindNonFinite(RuleCase):
     numpy, torch = ours.find_non_finite, theirs.find_non_finite
     covers = (ours.NonFiniteError,)
@@ -100,30 +125,56 @@ class TestFindNonFinite(RuleCase):
             log.require(same_stream(*streams), f"{where}: the random streams moved")
 
     def check_a_value_made_between_modules_is_not_blamed_on_one(self, log, rng):
-        class Reciprocal(numpy_impl.nn.Module):
-            def __init__(self):
-                self.net = numpy_impl.layers.Linear(2, 2)
-
-            def forward(self, x):
-                return self.net(1 / x)
-
-        class TorchReciprocal(torch.nn.Module):
-            def __init__(self):
-                super().__init__()
-                self.net = torch.nn.Linear(2, 2)
-
-            def forward(self, x):
-                return self.net(1 / x)
-
         x = np.zeros((1, 2), np.float32)
-        a = type(self).numpy(Reciprocal(), [x])
-        b = theirs.find_non_finite(TorchReciprocal(), [torch.from_numpy(x)])
-        for layer, words in (a, b):
-            log.require(layer == "net" and "made between modules" in words, f"{layer}: {words}")
+        for weight, causes in (
+            (1.0, "what it was handed, made between modules, has inf at [0, 0], 2 of 2 values"),
+            (
+                np.nan,
+                "its weight has nan at [0, 0], 4 of 4 values and what it was handed, made between "
+                "modules, has inf at [0, 0], 2 of 2 values",
+            ),
+        ):
+            for layer, words in self.found_in(partial(own_model, "before", weight), x):
+                log.require(layer == "net" and words.endswith(causes), f"{layer}: {words}")
+
+    def check_a_value_made_after_the_modules_is_the_models_own(self, log, rng):
+        for layer, words in self.found_in(partial(own_model, "after", 0.0), np.zeros((1, 2))):
+            says = (
+                "the model (Reciprocal) is the first whose output has inf at [0, 0], 2 of 2 "
+                "values: from finite input and finite parameters"
+            )
+            log.require(layer is None and words == says, f"{layer}: {words}")
+
+    def check_what_is_not_handed_in_is_not_looked_at(self, log, rng):
+        x, y = np.ones((1, 2), np.float32), np.array([[1.0, np.nan]], np.float32)
+        for impl, find in self.sides():
+            model, criterion = impl.layers.Linear(2, 2), impl.losses.MSELoss()
+            inputs, target = (x, y) if impl is numpy_impl else to_torch((x, y))
+            for told in ({"criterion": criterion}, {"target": inputs}):
+                found = find(model, [inputs], **told)
+                log.require("every output is finite" in found[1], f"{told}: {found}")
+            found = find(model, [inputs], target, criterion)
+            says = (None, "the target already has nan at [0, 1], 1 of 2 values")
+            log.require(found == says, f"{found}")
+
+    def sides(self):
+        yield numpy_impl, type(self).numpy
+        yield torch_impl, theirs.find_non_finite
+
+    def found_in(self, model, x):
+        """What both sides find in a model that is fed x."""
+        x = x.astype(np.float32)
+        for impl, find in self.sides():
+            yield find(model(impl), [x if impl is numpy_impl else to_torch(x)])
 
     def check_the_error_says_where(self, log, rng):
         for Error in (ours.NonFiniteError, theirs.NonFiniteError):
-            error = Error("the loss is nan", "net.2 is to blame", "net.2")
+            bare = Error("the loss is nan")
+            log.require(str(bare) == "the loss is nan", f"bare: {bare}")
+            log.require((bare.layer, bare.epoch, bare.step) == (None, 0, 0), f"{vars(bare)}")
+            error = Error("the loss is nan", "net.2 is to blame", layer="net.2")
+            sent = pickle.loads(pickle.dumps(error))
+            log.require(vars(sent) == vars(error), f"another process gets {vars(sent)}")
             log.require(str(error) == "the loss is nan; net.2 is to blame", str(error))
             error.epoch, error.step = 3, 14
             says = "epoch 3, step 14: the loss is nan; net.2 is to blame"
@@ -131,3 +182,17 @@ class TestFindNonFinite(RuleCase):
             error.step = 0
             log.require(str(error).startswith("epoch 3, validation: "), str(error))
             log.require(isinstance(error, FloatingPointError), "no FloatingPointError")
+
+
+def test_streams_are_those_that_modules_and_loaders_hold_each_once():
+    streams = [numpy_impl.Generator() for _ in range(2)]
+    first, second = streams
+    Dropout = numpy_impl.nn.Dropout
+    model = numpy_impl.nn.Sequential(Dropout(generator=first), Dropout(generator=first))
+    loader = numpy_impl.training.batches(np.ones((3, 2)), generator=second)
+    everything = [numpy_impl.random.default_generator, *streams]
+    assert ours.streams_of(model, loader, [np.ones((3, 2))]) == everything
+    model.train()
+    before = [stream.get_state() for stream in everything]
+    assert ours.find_non_finite(model, [np.ones((3, 2))])[0] is None
+    assert all(map(np.array_equal, before, [stream.get_state() for stream in everything]))

@@ -25,7 +25,6 @@ class NonFiniteError(FloatingPointError):
     """
 
     def __init__(self, what: str, why: str = "", layer: str | None = None) -> None:
-        super().__init__(what, why, layer)
         self.what, self.why, self.layer = what, why, layer
         self.epoch = self.step = 0
 
@@ -51,13 +50,13 @@ def find_non_finite(
     for name, x in [(f"input {i}", x) for i, x in enumerate(inputs)] + [("the target", target)]:
         if x is not None and (bad := _non_finite(x)):
             return None, f"{name} already has {bad}"
-    found: list[tuple[str, str]] = []
-    names = {module: name for name, module in model.named_modules()}
+    found: list[tuple[str | None, str]] = []
+    names = {module: name or None for name, module in model.named_modules()}
 
     def look(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         if found or not (bad := _non_finite(output)):
             return
-        name = names.get(module, "")
+        name = names.get(module)
         role = name or ("the criterion" if module is criterion else "the model")
         text = f"{role} ({type(module).__name__})"
         own = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
@@ -76,7 +75,7 @@ def find_non_finite(
         if criterion is not None and target is not None:
             criterion(output, target)
     if found:
-        return found[0][0] or None, found[0][1]
+        return found[0]
     return None, "every output is finite when the batch is run again with other random draws"
 
 
