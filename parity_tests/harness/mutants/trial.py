@@ -24,14 +24,14 @@ import resource
 import signal
 import sys
 import tempfile
-import time
 import types
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-PATIENCE = 10.0, 5.0  # seconds, and times the tests' own time, before a mutant counts as hung
+PATIENCE = 5.0, 3.0  # seconds, and times the tests' own time, before a mutant counts as hung:
+ASLEEP = 10  # of the processor's time, and this many times as long by the clock
 MEMORY = 8 << 30  # bytes of address space that a mutant may have
 KILLED, SURVIVED, UNSURE = "ksu"
 
@@ -56,16 +56,19 @@ def killed(file: str, tests: tuple[str, ...], sources: Sequence[str]) -> list[bo
 
 @functools.lru_cache
 def _time_without(tests: tuple[str, ...]) -> float:
-    """How long the tests take as they are. Loads what they load, for the forks to share."""
+    """How much of the processor the tests take as they are.
+
+    Loads what they load, for the forks to share.
+    """
     import pytest  # noqa: F401 - before the first fork, and what takes long to load
     import torch  # noqa: F401
 
-    started = time.perf_counter()
+    started = _spent()
     with tempfile.NamedTemporaryFile("r") as modules:
         if not _passes(tests, 600, modules=modules.name):
             raise Unsound(f"the tests fail as they stand: {' '.join(tests)}")
         names = modules.read().split()
-    seconds = time.perf_counter() - started
+    seconds = _spent() - started
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for name in names:
@@ -74,6 +77,12 @@ def _time_without(tests: tuple[str, ...]) -> float:
     gc.collect()
     gc.freeze()  # the forks need not look through it again
     return seconds
+
+
+def _spent() -> float:
+    """Seconds of the processor that ended children have had: other work does not lengthen them."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 _kills: collections.Counter[str] = collections.Counter()
@@ -120,7 +129,8 @@ def _fork(child: Callable[[Callable[[str], None]], None]) -> str:
 
 
 def _limit(seconds: float) -> None:
-    signal.alarm(math.ceil(seconds))
+    signal.alarm(math.ceil(ASLEEP * seconds))
+    resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(seconds), math.ceil(seconds)))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
 
 
