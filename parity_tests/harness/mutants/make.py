@@ -18,12 +18,18 @@ from __future__ import annotations
 import ast
 import difflib
 import importlib.metadata
+import itertools
 from dataclasses import dataclass, field
 
 import libcst as cst
 from libcst import matchers
-from libcst.metadata import MetadataWrapper, ParentNodeProvider, PositionProvider
-from mutmut.mutation.file_mutation import NEVER_MUTATE_FUNCTION_CALLS, deep_replace
+from libcst.metadata import (
+    CodeRange,
+    MetadataWrapper,
+    ParentNodeProvider,
+    WhitespaceInclusivePositionProvider,
+)
+from mutmut.mutation.file_mutation import NEVER_MUTATE_FUNCTION_CALLS
 from mutmut.mutation.mutators import mutation_operators
 
 TOOL = f"mutmut {importlib.metadata.version('mutmut')}"
@@ -51,31 +57,27 @@ def mutants_of(source: str) -> list[Mutant]:
     """All mutants of a file's source, no two of them alike."""
     wrapper = MetadataWrapper(cst.parse_module(source))
     visitor = _Collector()
-    module = wrapper.visit(visitor)
+    wrapper.visit(visitor)
+    starts = [0, *itertools.accumulate(len(line) for line in source.splitlines(keepends=True))]
     found: dict[str, Mutant] = {}
-    for statement, old, new in visitor.found:
-        changed = deep_replace(module.body[statement], old, new)
-        assert isinstance(changed, cst.BaseStatement)
-        body = [*module.body[:statement], changed, *module.body[statement + 1 :]]
-        mutated = module.with_changes(body=body).code
+    for place, new in visitor.found:
+        start, end = (starts[p.line - 1] + p.column for p in (place.start, place.end))
+        mutated = source[:start] + wrapper.module.code_for_node(new) + source[end:]
         if mutated != source and mutated not in found:
             found[mutated] = _mutant(source, mutated)
     return list(found.values())
 
 
 class _Collector(cst.CSTVisitor):
-    """What mutmut's operators make of each node: (top-level statement, old node, new node)."""
+    """What mutmut's operators make of each node: (where it stands, new node)."""
 
-    METADATA_DEPENDENCIES = (PositionProvider, ParentNodeProvider)
+    METADATA_DEPENDENCIES = (WhitespaceInclusivePositionProvider, ParentNodeProvider)
 
     def __init__(self) -> None:
         super().__init__()
-        self.found: list[tuple[int, cst.CSTNode, cst.CSTNode]] = []
-        self._statement = -1
+        self.found: list[tuple[CodeRange, cst.CSTNode]] = []
 
     def on_visit(self, node: cst.CSTNode) -> bool:
-        if isinstance(self.get_metadata(ParentNodeProvider, node, None), cst.Module):
-            self._statement += isinstance(node, cst.BaseStatement)
         names = isinstance(node, cst.Assign) and matchers.matches(node.targets[0], NAMES)
         if self._at_the_top(node) and matchers.matches(node, TYPES):
             return False
@@ -84,7 +86,8 @@ class _Collector(cst.CSTVisitor):
         if not (isinstance(node, cst.SimpleString) and self._is_message(node)):
             for kind, operator in mutation_operators:
                 if isinstance(node, kind):
-                    self.found += [(self._statement, node, new) for new in operator(node)]
+                    place = self.get_metadata(WhitespaceInclusivePositionProvider, node)
+                    self.found += [(place, new) for new in operator(node)]
         return True
 
     def _at_the_top(self, node: cst.CSTNode) -> bool:
@@ -101,12 +104,12 @@ class _Collector(cst.CSTVisitor):
 
 
 def _mutant(source: str, mutated: str) -> Mutant:
-    before, after = source.splitlines(), mutated.splitlines()
+    # stripped: inside brackets an edit may lose the indent of a line
+    before, after = ([line.strip() for line in text.splitlines()] for text in (source, mutated))
     blocks = difflib.SequenceMatcher(None, before, after, autojunk=False).get_opcodes()
     changed = [b for b in blocks if b[0] != "equal"]
     start, stop = changed[0][1], changed[-1][2]
-    was = "\n".join(line.strip() for line in before[start:stop])
-    became = "\n".join(line.strip() for line in after[changed[0][3] : changed[-1][4]])
+    was, became = "\n".join(before[start:stop]), "\n".join(after[changed[0][3] : changed[-1][4]])
     return Mutant(_scope(source, start + 1), was, became, mutated)
 
 
