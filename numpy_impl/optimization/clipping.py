@@ -141,7 +141,7 @@ def _norm(g: Array, p: float) -> Array:
         return np.asarray(size.max() if p > 0 else size.min())
     if p == 0:
         return np.asarray(np.count_nonzero(g), g.dtype)
-    return np.asarray(size.sum() if p == 1 else (size**p).sum() ** (1 / p))
+    return np.asarray((size**p).sum() ** (1 / p))
 
 
 def _parameters(parameters: Parameter | Iterable[Parameter]) -> list[Parameter]:

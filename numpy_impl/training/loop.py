@@ -126,7 +126,7 @@ def fit(
                     shown["val_metric"] = val_metric
             if scheduler is not None and scheduler_steps == "epoch":
                 scheduler.step()
-            history.train_loss.append(total / samples)
+            history.train_loss.append(shown["loss"])
             history.seconds.append(time.perf_counter() - start)
             bar.set_postfix(shown)
             if early_stopping is not None and early_stopping.step(shown[monitor], model):
@@ -155,15 +155,18 @@ def evaluate(
         for *inputs, target in batches:
             outputs.append(model(*inputs))
             targets.append(target)
-            if suspect is None and not np.isfinite(outputs[-1]).all():
+            finite = np.isfinite(outputs[-1]).all() and np.isfinite(target).all()
+            if suspect is None and not finite:
                 suspect = inputs, target  # not the cause yet: a log-probability may be -inf
         if not outputs:
             raise ValueError("evaluate wants at least one batch, got none")
         output, target = np.concatenate(outputs), np.concatenate(targets)
         loss = float(criterion(output, target))
         if not math.isfinite(loss):
-            inputs, target = suspect or (inputs, target)
-            layer, why = find_non_finite(model, inputs, target, criterion)
+            if suspect is None:  # no batch: what the criterion makes of all of them
+                layer, why = find_non_finite(criterion, [output, target], None, criterion)
+            else:
+                layer, why = find_non_finite(model, *suspect, criterion)
             raise NonFiniteError(f"the loss is {loss}", why, layer)
         return loss, None if metric is None else float(metric(output, target))
 

@@ -1,11 +1,16 @@
 """Whole trainings on digits, equal at every step: what the rest of the suite is for."""
 
+import contextlib
+import io
+import re
+import time
 from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from tqdm import tqdm
 
 import numpy_impl.training
 import torch_impl.losses
@@ -353,6 +358,24 @@ class TestFit(BothLoops):
         log.require(said[0][0].startswith("epoch 2, step 2: the loss is nan; input 0"), said[0][0])
         log.require(said[1][0].startswith("epoch 1, validation: the loss is nan"), said[1][0])
 
+    def check_a_run_that_is_stopped_says_so(self, log, rng):
+        given = self.given(rng)
+        for impl, fit in self.fits():
+            model, loss, optimizer, data = small(impl, given)
+            for patience, wanted in ((1, (2, True)), (9, (3, False))):
+                stopper = impl.regularization.EarlyStopping(patience, min_delta=1e9)
+                history = fit(
+                    model,
+                    [data],
+                    loss,
+                    optimizer,
+                    epochs=3,
+                    validation=[data],
+                    early_stopping=stopper,
+                )
+                found = history.epochs, history.stopped_early
+                log.require(found == wanted, f"{impl.__name__}: {found}, wanted {wanted}")
+
     def check_what_cannot_be_done_is_refused_before_anything_moves(self, log, rng):
         given = self.given(rng)
         for impl, fit in self.fits():
@@ -435,6 +458,43 @@ class TestEvaluate(BothLoops):
             said = refused(partial(evaluate, model, [], criterion)) or ""
             log.require("wants at least one batch, got none" in said, f"said {said!r}")
 
+    def check_the_first_batch_that_is_not_finite_is_named(self, log, rng):
+        x, y = rng.standard_normal((5, 4)), rng.integers(0, 3, 5)
+        bad, worse, bias = x.copy(), x.copy(), np.array([0.0, 1.7e308, -1.7e308])
+        bad[1, 2], worse[3, 0] = np.inf, np.nan
+        hole, last = np.where(np.arange(15).reshape(5, 3) == 4, np.nan, 1.0), np.full(5, 2)
+        told: list[list[tuple[str, str | None]]] = []
+        for impl, evaluate in (
+            (numpy_impl, type(self).numpy),
+            (torch_impl, torch_impl.training.evaluate),
+        ):
+            model = impl.architectures.DeepMLP([4, 6, 3]).double()
+            entropy, squares = impl.losses.CrossEntropyLoss(), impl.losses.MSELoss()
+            wrapped = (lambda v: v) if impl is numpy_impl else to_torch
+            state, found = {k: np.zeros(v.shape) for k, v in model.state_dict().items()}, []
+            for values, criterion, batches in (
+                (0.0, entropy, [(x, y), (bad, y), (worse, y), (x, y)]),
+                (0.0, squares, [(x, x[:, :3]), (x, hole), (x, x[:, :3])]),
+                (bias, entropy, [(x, last), (x, y * 0)]),
+                (bias * [0, np.inf, 0], entropy, [(x, y), (x, y)]),
+            ):
+                model.load_state_dict(wrapped(state | {"net.2.bias": values + np.zeros(3)}))
+                error = located(partial(evaluate, model, wrapped(batches), criterion))
+                found.append((str(error), error.layer))
+            told.append(found)
+        log.require(told[0] == told[1], f"{told[0]}, torch {told[1]}")
+        for (text, layer), words, wanted in zip(
+            told[0],
+            (
+                "the loss is nan; input 0 already has inf at [1, 2]",
+                "the loss is nan; the target already has nan at [1, 1]",
+                "the loss is inf; the criterion (CrossEntropyLoss) is the first",
+                "the loss is nan; net.2 (Linear) is the first",
+            ),
+            (None, None, None, "net.2"),
+        ):
+            log.require(text.startswith(words) and layer == wanted, f"{text}, {layer}")
+
 
 class TestPredict(BothLoops):
     numpy, torch = numpy_impl.training.predict, torch_impl.training.predict
@@ -463,6 +523,10 @@ class TestPredict(BothLoops):
             log.require(
                 tuple(empty.shape) == (0, 3), f"{impl.__name__}: no rows give {empty.shape}"
             )
+            calls: list[Any] = []
+            with model.register_forward_hook(lambda *call, calls=calls: calls.append(call[-1])):
+                predict(model, x[:1], 1)
+            log.require(len(calls) == 1, f"{impl.__name__}: {len(calls)} calls for one row")
             said = refused(partial(predict, model, x, 0)) or ""
             log.require("batch_size must be positive, got 0" in said, f"said {said!r}")
         for output in outputs:
@@ -470,14 +534,50 @@ class TestPredict(BothLoops):
             log.require(float(np.abs(output - outputs[0]).max()) <= allowed, "rows differ")
 
 
+class Terminal(io.StringIO):
+    """Where a bar may be drawn."""
+
+    def isatty(self):
+        return True
+
+
 @pytest.mark.parametrize("impl", [numpy_impl, torch_impl])
-def test_the_bar_shows_only_when_asked_where_stderr_is_no_terminal(impl, capsys):
+def test_the_bar_shows_where_it_is_asked_for_or_stderr_is_a_terminal(impl, capsys):
     model, loss, optimizer, data = small(impl, TestFit().given(np.random.default_rng(0)))
-    impl.training.fit(model, [data], loss, optimizer, validation=[data])
+    options: Any = {"validation": [data], "metric": impl.training.accuracy}
+    impl.training.fit(model, [data], loss, optimizer, **options)
     assert capsys.readouterr() == ("", "")
-    impl.training.fit(model, [data], loss, optimizer, validation=[data], progress=True)
+    impl.training.fit(model, [data], loss, optimizer, progress=True, **options)
     out, err = capsys.readouterr()
+    with contextlib.redirect_stderr(Terminal()) as drawn:
+        history = impl.training.fit(model, [data], loss, optimizer, **options)
+        shown = ", ".join(
+            f"{name}={tqdm.format_num(getattr(history, kept)[0])}"
+            for name, kept in (("loss", "train_loss"), ("val_loss",) * 2, ("val_metric",) * 2)
+        )
+        impl.training.fit(model, [data], loss, optimizer, progress=False, **options)
     assert out == "" and "1/1" in err and "val_loss" in err
+    assert drawn.getvalue().count("1/1") and shown in drawn.getvalue()
+    assert re.search(r"[\d?]step/s|s/step\b", err), err
+
+
+def test_seconds_are_those_that_each_epoch_took():
+    model, loss, optimizer, data = small(numpy_impl, TestFit().given(np.random.default_rng(0)))
+    start = time.perf_counter()
+    history = numpy_impl.training.fit(model, [data], loss, optimizer, epochs=2)
+    assert len(history.seconds) == 2 and 0 < sum(history.seconds) <= time.perf_counter() - start
+
+
+def test_what_overflows_in_a_layer_of_ones_own_is_reported_and_not_warned_about():
+    class Squared(numpy_impl.nn.Module):
+        def forward(self, x):
+            return x * x
+
+    batch = np.full((2, 1), 1e200), np.zeros((2, 1))
+    with pytest.raises(
+        numpy_impl.training.NonFiniteError, match="the loss is inf; the model .Squared. is"
+    ):
+        numpy_impl.training.evaluate(Squared(), [batch], MSELoss())
 
 
 def test_the_first_layer_is_spared_its_input_gradient_only_while_it_trains():

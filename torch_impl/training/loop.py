@@ -164,15 +164,19 @@ def evaluate(
             *inputs, target = (tensor.to(device, non_blocking=True) for tensor in batch)
             outputs.append(model(*inputs))
             targets.append(target)
-            if device.type == "cpu" and suspect is None and not outputs[-1].isfinite().all():
+            if device.type != "cpu":
+                suspect = inputs, target  # the last one: to look at each would wait for each
+            elif suspect is None and not (outputs[-1].isfinite().all() and target.isfinite().all()):
                 suspect = inputs, target  # not the cause yet: a log-probability may be -inf
         if not outputs:
             raise ValueError("evaluate wants at least one batch, got none")
         output, target = torch.cat(outputs), torch.cat(targets)
         loss = float(criterion(output, target))
         if not math.isfinite(loss):
-            inputs, target = suspect or (inputs, target)
-            layer, why = find_non_finite(model, inputs, target, criterion)
+            if suspect is None:  # no batch: what the criterion makes of all of them
+                layer, why = find_non_finite(criterion, [output, target], None, criterion)
+            else:
+                layer, why = find_non_finite(model, *suspect, criterion)
             raise NonFiniteError(f"the loss is {loss}", why, layer)
         return loss, None if metric is None else float(metric(output, target))
 
