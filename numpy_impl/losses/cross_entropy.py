@@ -97,11 +97,11 @@ def _backward(dloss: Any, kept: _Kept, reduction: str, smoothing: float) -> Arra
     aim = share if to.weight is None else share * to.weight
     if even is None:
         e *= (aim / total)[:, np.newaxis]
-        e.reshape(-1)[to.at] -= aim
+        e.ravel()[to.at] -= aim
     else:  # p - 1 at the label and W * p - w everywhere, each exact where it vanishes
         e /= total[:, np.newaxis]
         rest = share[:, np.newaxis] * (e * even.sum() - even)
-        e.reshape(-1)[to.at] -= 1
+        e.ravel()[to.at] -= 1
         e *= (1 - smoothing) * aim[:, np.newaxis]
         e += rest
     return unfold(e, shape, dim)
@@ -212,9 +212,7 @@ def class_weights(labels: Array, num_classes: int, dtype: DTypeLike = np.float32
     if len(counts) > num_classes:
         raise ValueError(f"labels must be below {num_classes}, got {len(counts) - 1}")
     weights = np.zeros(num_classes, float_dtype(dtype))
-    return np.divide(
-        counts.sum() / num_classes, counts, out=weights, where=counts > 0, casting="same_kind"
-    )
+    return np.divide(counts.sum() / num_classes, counts, out=weights, where=counts > 0)
 
 
 def _as_smoothing(label_smoothing: float) -> float:

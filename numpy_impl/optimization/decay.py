@@ -159,7 +159,7 @@ class CosineAnnealingLR(LRScheduler):
             return rates
         if self._step_count == 1 and self.last_epoch > 0:
             return self._get_closed_form_lr()
-        if (self.last_epoch - 1 - self.T_max) % (2 * self.T_max) == 0:  # at the foot: 0 / 0
+        if (self.last_epoch - 1) % (2 * self.T_max) == self.T_max:  # at the foot: 0 / 0
             rise = (1 - math.cos(math.pi / self.T_max)) / 2
             return [lr + (base - self.eta_min) * rise for lr, base in zip(rates, self.base_lrs)]
         ratio = self._height(self.last_epoch) / self._height(self.last_epoch - 1)

@@ -66,7 +66,7 @@ class _Dropout(Module):
             return draw(1 - self.p, shape)
         order = memory_order(x)  # torch's mask lies in memory as its input does
         mask = draw(1 - self.p, tuple(shape[axis] for axis in order))
-        return mask.transpose(np.argsort(order)) if order else mask
+        return mask.transpose(np.argsort(order))
 
     def _masked(self, x: Array, mask: Array) -> Array:
         with np.errstate(all="ignore"):  # infinity * 0 is NaN in silence, as in torch
@@ -183,8 +183,7 @@ class AlphaDropout(_Dropout):
         y = self._masked_gradient(x, mask)
         if self.p < 1:
             kept, dropped = self._shifts(x.dtype.type)
-            with np.errstate(all="ignore"):
-                y += np.where(mask, kept, dropped)
+            y += np.where(mask, kept, dropped)
         return y
 
     def _masked_gradient(self, dy: Array, mask: Array) -> Array:

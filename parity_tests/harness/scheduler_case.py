@@ -179,6 +179,16 @@ class SchedulerParity(Case):
             log.require(_near(schedule.state_dict(), kept), "a copy moved the original")
             log.require(other.last_epoch == 6, "a copy lost its place")
 
+    def _asked_at_once(self, side: str, config: Config, last_epoch: int) -> list[float]:
+        """What get_lr says of a schedule that was just made, and has not been stepped."""
+        optimizer = _optimizer(side, [0.1] * max(self.groups))
+        for group in optimizer.param_groups:
+            group["initial_lr"] = 0.2
+        schedule = self.build(side, optimizer, config | {"last_epoch": last_epoch})
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return [float(lr) for lr in schedule.get_lr()]
+
     def _manners(self, log: Log, config: Config) -> None:
         """Warnings where torch warns, TypeError and KeyError where torch raises them."""
         for side in ("NumPy", "torch"):
@@ -208,6 +218,9 @@ class SchedulerParity(Case):
                 raises(self.build, side, optimizer, again, error=KeyError),
                 f"{side}: resumed without initial_lr",
             )
+        for last_epoch in (-1, 0, 3):
+            a, b = (self._asked_at_once(side, config, last_epoch) for side in ("NumPy", "torch"))
+            log.require(np.allclose(a, b, rtol=1e-13, atol=0), f"get_lr at once: {a}, torch {b}")
         optimizer = _optimizer("NumPy", [0.1] * max(self.groups))
         for wrong, pattern in (
             ({"optimizer": 3, "config": config}, "int is not an Optimizer"),

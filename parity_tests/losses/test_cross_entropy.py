@@ -38,7 +38,7 @@ REFUSALS = [
     Refusal({}, (P, np.zeros(4)), "int64 or uint8, got float64"),
     Refusal({}, (P, P[:3]), "int64 or uint8, got float64"),
     Refusal({}, (P, P.astype(int)), r"shape \(4,\) .* got \(4, 3\)"),
-    Refusal({"ignore_index": 1}, (P, P), "ignore_index is for labels, got 1"),
+    Refusal({"ignore_index": 0}, (P, P), "ignore_index is for labels, got 0"),
     # torch promotes, checks smoothing in forward, and takes a negative one for 0.
     Refusal({}, (P, P.astype(np.float32)), "float64 like the input, got float32", torch=False),
     Refusal({"label_smoothing": 1.1}, says="between 0.0 and 1.0, got 1.1", torch=False),
@@ -320,6 +320,7 @@ def test_class_weights_are_the_inverse_of_the_counts():
     np.testing.assert_allclose(ours.class_weights(labels, 3, np.float64), expected, rtol=1e-15)
     weights = theirs.class_weights(torch.from_numpy(labels), 3, torch.float64)
     np.testing.assert_allclose(weights, expected, rtol=1e-15)
+    np.testing.assert_allclose(ours.class_weights(labels, 4), [0.75, 0, 0.375, 0], rtol=1e-6)
     with pytest.raises(ValueError, match="labels must be below 2, got 2"):
         ours.class_weights(labels, 2)
     with pytest.raises(ValueError, match="labels must be below 2, got 2"):

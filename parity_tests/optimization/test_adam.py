@@ -155,7 +155,7 @@ class TestAdam(OptimizerParity):
         {"lr": 0.1, "weight_decay": 0.1, "decoupled_weight_decay": True, "amsgrad": True},
     ]
     refusals = [
-        Refusal({"betas": (1.0, 0.9)}, says="Invalid beta parameter at index 0: 1.0"),
+        Refusal({"betas": (1.0, 0.9)}, says=r"index 0: 1.0 \(wanted 0 <= beta < 1\)"),
         Refusal({"betas": (0.9, -0.1)}, says="Invalid beta parameter at index 1: -0.1"),
         Refusal({"betas": (0, 0.9)}, says="floats"),
         Refusal({"eps": -1.0}, says="Invalid epsilon value: -1.0"),

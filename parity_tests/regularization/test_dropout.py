@@ -1,6 +1,7 @@
 """Dropouts, with masks drawn from one seed and with masks handed over, and the block."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -304,7 +305,7 @@ class GradientThroughTheShift(ours.AlphaDropout):
 class TestAlphaDropout(ModuleParity):
     numpy, torch = ours.AlphaDropout, theirs.AlphaDropout
     layouts = BUT_F
-    configs = [{}, {"p": 0.0}, {"p": 1.0}, {"p": 0.05, "inplace": False}, {"p": 0.3}]
+    configs = [{}, {"p": 0.0}, {"p": 1.0}, {"p": 0.05, "inplace": False}, {"p": 0.3}, {"p": 0.9}]
     inputs = [*arrays(""), *arrays("N", N=[0, 1]), *arrays("2 3 4"), *arrays("N 5", N=[7])]
     refusals = [Refusal({"p": 2}, says="between 0 and 1, but got 2")]
     mistakes = {
@@ -370,6 +371,12 @@ class TestDropoutMlpBlock(ModuleParity):
     }
     configs = grid(in_features=[4], out_features=[6], p=[0.0, 0.4], norm=[False, True])
     inputs = arrays("N in_features", N=[2, 7])
+
+
+def test_the_block_drops_by_the_generator_it_is_handed():
+    own = numpy_impl.Generator().manual_seed(3)
+    block: Any = ours.dropout_mlp_block(4, 6, generator=own)
+    assert block[-1].generator is own
 
 
 def gaussian(*shape, seed=0):
