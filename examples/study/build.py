@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import os
 import shutil
@@ -19,7 +18,7 @@ from markupsafe import Markup
 from tqdm import tqdm
 
 from examples.road.stages import stages
-from examples.study import code, docs, figures, notebooks
+from examples.study import code, docs, figures, notebooks, scripts
 from examples.study.conventions import CONVENTIONS
 from examples.study.source import ROOT
 from examples.study.technique import COLUMNS, Technique, gather
@@ -173,7 +172,9 @@ def _write(folder: Path, found: list[Technique], report: Mapping[str, Any] | Non
         Chapter(name, CHAPTERS.get(name, (name.title(), "")), list(group))
         for name, group in groupby(found, lambda t: t.chapter)
     ]
-    examples = list(_examples(folder))
+    cells = list(scripts.groups())
+    others = list(scripts.others())
+    road = list(_road(folder))
     groups = [(c.title, [x for x in CONVENTIONS if x.page.startswith(c.name)]) for c in chapters]
     plain: dict[str, dict[str, Any]] = {
         "index.html": {"chapters": chapters},
@@ -182,8 +183,8 @@ def _write(folder: Path, found: list[Technique], report: Mapping[str, Any] | Non
             "chapters": chapters,
             "count": sum(len(f) for c in chapters for _, _, f in c.mistakes),
         },
-        "examples.html": {"examples": examples},
-        "road.html": {"stages": list(_road(folder))},
+        "examples.html": {"groups": cells, "others": others, "stages": road},
+        "road.html": {"stages": road},
     }
     for name, values in plain.items():
         text = env.get_template(name).render(root="", here=name, **values)
@@ -193,11 +194,14 @@ def _write(folder: Path, found: list[Technique], report: Mapping[str, Any] | Non
         (folder / t.chapter).mkdir(exist_ok=True)
         text = page.render(root="../", here=t.href, t=t)
         (folder / t.href).write_text(text, encoding="utf-8")
-    for t in found:  # the files themselves, as text that browsers show
-        for file in t.files:
-            copy = folder / "source" / f"{file}.txt"
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ROOT / file, copy)
+    for script in (script for _, group in cells for script in group):
+        notebooks.write(script.path, folder / script.notebook)
+    files = [file for t in found for file in t.files] + [other["source"] for other in others]
+    files += [file for _, group in cells for script in group for file in script.files]
+    for file in files:  # the files themselves, as text that browsers show
+        copy = folder / "source" / f"{file}.txt"
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / file, copy)
     for asset in ("study.css", "study.js"):
         shutil.copyfile(HERE / "assets" / asset, folder / asset)
     entries = json.dumps(list(_index(found)), ensure_ascii=True).replace("</", "<\\/")
@@ -224,6 +228,10 @@ def _index(found: list[Technique]) -> Iterator[dict[str, Any]]:
         href = f"road.html#{stage.path.stem}"
         words = "road move"
         yield {"title": stage.title, "says": stage.says, "words": words, "href": href, "rank": 4}
+    for script in (script for _, group in scripts.groups() for script in group):
+        href, says = f"examples.html#{script.name}", script.words
+        words = f"example notebook {script.name}"
+        yield {"title": script.title, "says": says, "words": words, "href": href, "rank": 4}
     for c in CONVENTIONS:
         says = " ".join(f"{who}: {text}" for who, text in c.sides)
         href = f"conventions.html#{c.slug}"
@@ -246,27 +254,3 @@ def _road(folder: Path) -> Iterator[dict[str, Any]]:
             "code": code.block(stage.text),
         }
         before = stage
-
-
-def _examples(folder: Path) -> Iterator[dict[str, Any]]:
-    """The scripts and folders of examples that can be run, and notebooks of those in cells."""
-    cells = sorted((ROOT / "examples" / "cells").glob("*.py"))
-    scripts = [*cells, *sorted((ROOT / "examples").glob("*.py"))]
-    rooms = sorted((ROOT / "examples").glob("*/__main__.py"))
-    for path in [*scripts, *rooms]:
-        text = path.read_text(encoding="utf-8")
-        if "__main__" not in text and path.name != "__main__.py" and "# %%" not in text:
-            continue
-        where = path.relative_to(ROOT)
-        command = f"python {where}"
-        if path.name == "__main__.py":
-            command = f"python -m {'.'.join(where.parent.parts)}"
-        notebook = ""
-        if "# %%" not in text:
-            says = docs.html(ast.get_docstring(ast.parse(text)))
-        else:
-            said = text.split("# %%\n")[0].removeprefix("# %% [markdown]\n")
-            says = docs.html("\n".join(line[2:] for line in said.split("\n")[2:]))
-            notebook = f"notebooks/{path.stem}.ipynb"
-            notebooks.write(path, folder / notebook)
-        yield {"path": str(where), "says": says, "command": command, "notebook": notebook}

@@ -20,7 +20,6 @@ from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 # Read once, when NumPy and torch load: arrays this small gain nothing from a second thread.
 os.environ |= dict.fromkeys(("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"), "1")
@@ -30,10 +29,11 @@ import numpy as np
 from examples.plots import convergence, parallel_coordinates, slices
 from examples.tuning import digits
 from examples.tuning.figure import Runs, draw
-from examples.tuning.functions import LEAST, OBJECTIVES
-from examples.tuning.searches import INITIAL, everywhere
+from examples.tuning.functions import OBJECTIVES
+from examples.tuning.searches import INITIAL, distances, everywhere
 
 TRIALS = {"Branin": 30, "Hartmann-6": 50}
+SEARCHES = {"Bayesian search": "bayesian_search", "random search": "random_search"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -64,7 +64,7 @@ def functions(options: argparse.Namespace) -> bool:
     both = range(min(1 if options.quick else options.torch_seeds, len(seeds)))
     trials = {name: 18 if options.quick else TRIALS[name] for name in names}
     tasks = [("numpy_impl", s, n, trials[n], seed) for n in names for seed in seeds
-             for s in ("bayesian_search", "random_search")]  # fmt: skip
+             for s in SEARCHES.values()]  # fmt: skip
     tasks += [("torch_impl", "bayesian_search", n, trials[n], seed) for n in names for seed in both]
     found = dict(zip(tasks, everywhere(tasks, 0 if options.quick else options.workers)))
     runs: Runs = {}
@@ -73,15 +73,9 @@ def functions(options: argparse.Namespace) -> bool:
     print(f"{'function':12} {'trials':>6} {'Bayesian':>9} {'random':>9}   torch proposes the same")
     for name in names:
         n = trials[name]
-
-        def distances(search: str, name: str = name, n: int = n) -> Any:
-            scores = [[score for _, score in found["numpy_impl", search, name, n, s]]
-                      for s in seeds]  # fmt: skip
-            return np.minimum.accumulate(np.array(scores), axis=1) - LEAST[name]
-
         runs[name] = {
-            "Bayesian search": distances("bayesian_search"),
-            "random search": distances("random_search"),
+            said: distances([found["numpy_impl", search, name, n, s] for s in seeds], name)
+            for said, search in SEARCHES.items()
         }
         ends = [float(np.median(r[:, -1])) for r in runs[name].values()]
         same = sum(found["torch_impl", "bayesian_search", name, n, s]
