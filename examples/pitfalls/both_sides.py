@@ -7,8 +7,8 @@ every step of a recurrence and of the training rounded as another right program 
 
     allowed = 16 * (epsilon * |reference| + what that moved up to this step)
 
-One or two such runs may happen to move little. So where an allowance is exceeded by less than ten
-times, four more are trained, and what rounding moves is the most that it did.
+One or two such runs may happen to move little. So where an allowance is exceeded, and not a
+thousand times, four more are trained, and what rounding moves is the most that it did.
 
 Training that goes wrong magnifies rounding without bound. So a curve is held up to the step where
 the allowance reaches 1e-4 of the number itself: on what comes later no two right programs agree.

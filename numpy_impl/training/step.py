@@ -70,7 +70,8 @@ def train_step(
         raise
     if not math.isfinite(norm):
         layer, why = _first_gradient(model)
-        raise NonFiniteError(f"the loss is {loss}, but the gradients' norm is {norm}", why, layer)
+        what = f"the loss is {loss:.6g}, but the gradients' norm is {norm}"
+        raise NonFiniteError(what, why, layer)
     if clip_norm is not None:
         clip_grads_with_norm_(parameters, clip_norm, norm)
     elif clip_value is not None:

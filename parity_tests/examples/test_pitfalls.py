@@ -88,7 +88,7 @@ def test_equal_infinities_are_not_apart():
 
 
 def test_chance_is_looked_at_more_closely_and_a_mistake_is_not(monkeypatch):
-    units = iter([3.0, 0.5, 30.0])
+    units = iter([3.0, 0.5, 3e3])
     looks = []
 
     def held(ours, theirs, moved):

@@ -24,17 +24,18 @@ from torch.optim.optimizer import (
 )
 
 
-def _error(like: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-    """eps with random signs, 0 where `like` is 0."""
+def _error(like: torch.Tensor, size: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+    """eps times a size, or the smallest number, with random signs; 0 where `like` is 0."""
+    info = torch.finfo(like.dtype)
     sign = torch.from_numpy(np.asarray(rng.integers(0, 2, tuple(like.shape), np.int8) * 2 - 1))
-    return (sign * (like != 0)).to(like.dtype) * torch.finfo(like.dtype).eps
+    return (info.eps * size).clamp_min(info.tiny * info.eps) * (sign * (like != 0))
 
 
 def _off(x: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
     """x, each number off by eps times the largest finite one."""
     size = x.detach().abs()
     size = size[size.isfinite()]
-    return x + _error(x.detach(), rng) * size.max() if size.numel() else x
+    return x + _error(x.detach(), size.max(), rng) if size.numel() else x
 
 
 @contextlib.contextmanager
@@ -55,7 +56,8 @@ def rounded_layers(rng: np.random.Generator) -> Iterator[None]:
         return y
 
     def pack(x: torch.Tensor) -> torch.Tensor:
-        return x.detach() * (1 + _error(x.detach(), rng)) if x.is_floating_point() else x
+        x = x.detach()
+        return x + _error(x, x.abs(), rng) if x.is_floating_point() else x
 
     handle = register_module_forward_hook(hook)
     try:
@@ -112,7 +114,7 @@ def rounded_steps(rng: np.random.Generator) -> Iterator[None]:
     @torch.no_grad()
     def after(optimizer: torch.optim.Optimizer, *_: Any) -> None:
         for p in parameters(optimizer):
-            p += p * _error(p, rng)
+            p += _error(p, p.abs(), rng)
 
     handles = register_optimizer_step_pre_hook(before), register_optimizer_step_post_hook(after)
     try:

@@ -50,6 +50,7 @@ class InnerForgotten(ours.Sequential):
 
 class TestSequential(ModuleParity):
     numpy, torch = ours.Sequential, theirs.Sequential
+    network = True
     configs = [{"twice": False}, {"twice": True}]
     inputs = [*arrays("3"), *arrays("N 3", N=[0, 5])]
     refusals = [Refusal(inputs=(np.zeros((2, 4)),), says=r"\(\*, 3\), got \(2, 4\)")]

@@ -23,6 +23,7 @@ class KernelParity(ModuleParity):
     configs = grid(num_inputs=[1, 3])
     inputs = arrays("N num_inputs", N=[0, 1, 5])
     differentiable = 2
+    network = True  # autograd adds a product rule's terms, which at small distances cancel
     refusals = REFUSALS
 
     def make_inputs(self, rng, shape, regime, config):

@@ -62,7 +62,7 @@ def train_step(
     norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
     if watched and not norm.isfinite():
         layer, why = _first_gradient(model)
-        what = f"the loss is {loss.item()}, but the gradients' norm is {norm.item()}"
+        what = f"the loss is {loss.item():.6g}, but the gradients' norm is {norm.item()}"
         raise NonFiniteError(what, why, layer)
     if clip_norm is not None:
         clip_grads_with_norm_(parameters, clip_norm, norm)
