@@ -30,16 +30,16 @@ def interrupt_between_steps() -> Iterator[Callable[[], None]]:
     KeyboardInterrupt anyway, in another thread or under a handler of the program's own, nothing
     changes.
     """
-    asked = False
+    pressed = 0
 
     def hold(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
+        nonlocal pressed
+        pressed += 1
+        if pressed > 1:
             raise KeyboardInterrupt
-        asked = True
 
     def stop_if_asked() -> None:
-        if asked:
+        if pressed:
             raise KeyboardInterrupt
 
     if (
