@@ -161,8 +161,7 @@ class Estimator(Module):
     def score(self, X: Array, y: Array) -> float:
         """Accuracy for classification, R^2 for regression."""
         measure = accuracy if self.task == "classification" else r2_score
-        with np.errstate(all="ignore"):  # no variance to explain: NaN or -inf
-            return float(measure(predict(self, self._samples(X)), self._targets(y, len(X))))
+        return float(measure(predict(self, self._samples(X)), self._targets(y, len(X))))
 
     def _samples(self, X: Any) -> Array:
         x = np.asarray(X)

@@ -200,7 +200,7 @@ class TestEstimator(RuleCase):
                 for call in calls:
                     said = refused(call)
                     told = str(said).replace("torch.float32", "float32")
-                    log.require(words in told, f"{words}: {said}")
+                    log.require(f" {words}" in f" {told}", f"{words}: {said}")
                 same = all(np.array_equal(v, before[k]) for k, v in state_of(model).items())
                 log.require(same, f"{words}: the model changed")
 
