@@ -299,12 +299,16 @@ class TestGradientCheck(RuleCase):
                         (torch_impl, theirs.gradient_check),
                     )
                 ]
-                verdicts = [report.verdicts() for report in found]
+                # of what is smaller, 3 % is no more than what rounding makes of a slope
+                sizes = {t.name: max(map(abs, t.analytic)) for t in found[1].tensors}
+                seen = {k for k, size in sizes.items() if size > 1e-7 or not which}
+                verdicts = [
+                    {k: v for k, v in report.verdicts().items() if k in seen} for report in found
+                ]
                 log.require(verdicts[0] == verdicts[1], f"{slope} {which}: {verdicts}")
-                wanted = dict.fromkeys(("0.weight", "1.weight", "1.bias", "input 0"), expected)
-                if which and expected == "doubtful":  # below what rounding lets one see
-                    continue
-                told = {k: verdicts[0].get(k) for k in wanted}
+                upstream = seen & {"0.weight", "1.weight", "1.bias", "input 0"}
+                told = {k: verdicts[0].get(k) for k in upstream}
+                wanted = dict.fromkeys(upstream | {"1.weight"}, expected)
                 log.require(told == wanted, f"{slope} {which}:\n{found[0]}")
                 log.require(bool(found[0]) == (expected == "right"), f"{slope} {which}")
                 last = {verdicts[0].get("5.weight"), verdicts[0].get("5.bias")}
