@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from parity_tests.harness.budget import CHANCE
 from parity_tests.harness.compare import batch_suspects, kin_suspects, norm_suspects
 from parity_tests.harness.compare import suspects as suspicion
 from parity_tests.harness.compare.cause import Cause, Diagnosis
@@ -314,7 +315,7 @@ def _best(
             first.startswith(("forward", "tap ", "activation")) and "gradient" not in first
         )
         screened = _run(suspect, opening, not forward_only)
-        if screened is None or first not in screened:
+        if screened is None or first not in screened or not _at_work(screened, opening, first):
             continue
         s = Sample(opening.user.found[first], screened[first], opening.allowed.get(first, 0.0))
         near, far = s.compare(s.reference, suspect.source == "mistake")
@@ -336,6 +337,19 @@ def _best(
         )
     )
     return good[0] if good else None
+
+
+def _at_work(screened: Mapping[str, Array], trial: Trial, label: str) -> bool:
+    """Whether a suspect leaves the reference at all, by more than chance does.
+
+    One that does not is right in this configuration, and would only share the user's rounding.
+    """
+    there, right = np.asarray(screened[label]), np.asarray(trial.reference[label])
+    if there.shape != right.shape:
+        return True
+    gap = np.abs(there.astype(np.float64) - right.astype(np.float64))
+    near = gap <= CHANCE * trial.allowed.get(label, 0.0)
+    return not bool(np.all(near | (there == right) | (np.isnan(there) & np.isnan(right))))
 
 
 def _only_later(whole: _Tried, failing: Sequence[str]) -> bool:

@@ -61,7 +61,7 @@ def by_probes(
 def by_size(
     result: Diagnosis, code: OwnCode, trial: Trial, left: list[str], trials: Sequence[Trial]
 ) -> list[str]:
-    """Right on ordinary numbers, and overflow or loss of digits on large ones."""
+    """Right on ordinary numbers; overflow, loss of digits or unsteadiness on others."""
     rest = []
     for label in left:
         if (
@@ -81,19 +81,18 @@ def by_size(
         )
         if _overflows(shown, label):
             text = _not_finite(shown, label, fine)
-        elif (share := unstable(code, trial, label)) > 0.1:
-            text = (
-                "yours loses digits on these inputs: moving them by one unit "
-                "in the last place moves "
-                f"your own result by {share:.1g} of the difference, so a "
-                f"difference of large numbers "
-                "cancels (a variance as <x^2> - <x>^2, a logarithm of a sum, ...)"
-            )
         elif wide_agrees(code, trial, label):
             text = (
                 "yours loses digits on these inputs: in extended precision the same code agrees, "
-                "so something cancels on the way (exp(x) - 1 for expm1(x), log(1 + x) for "
-                "log1p(x), 1 - y, ...)"
+                "so something cancels on the way (a variance as <x^2> - <x>^2, exp(x) - 1 for "
+                "expm1(x), log(1 + x) for log1p(x), 1 - y, ...)"
+            )
+        elif (share := unstable(code, trial, label)) > 0.1:
+            text = (
+                "yours is unsteady on these inputs: moving them by one unit in the last place moves "
+                f"your own result by {share:.1g} of the difference. Digits cancel on the way (a "
+                "variance as <x^2> - <x>^2, a logarithm of a sum, ...), or a comparison turns over "
+                "(a maximum, a rank, a rounding)"
             )
         else:
             rest.append(label)

@@ -244,10 +244,15 @@ def _sort(
     if len(arrays) == len(rest):
         grads |= {s: a for s, a in zip(rest, arrays) if a is not None}
     else:
+        left = []
         for array in arrays:
             fits = [s for s in rest if packed(_shape_of(code, s)) == packed(np.shape(array))]
             if len(fits) == 1:
                 grads[fits[0]] = array
+            elif not fits:
+                left.append(array)
+        if len(left) == len(floats) - len(dxs):  # gradients of inputs, whatever shape they have
+            dxs += left
     return dxs, grads
 
 
