@@ -346,7 +346,7 @@ bug(
     )
 )
 bug("no 1/sqrt(d)", SDPA, "forward output", r"multiplied by 2.*sqrt")(
-    lambda q, k, v: own.attention(q * 2, k, v)
+    lambda q, k, v: own.attention(q * np.sqrt(q.shape[-1]), k, v)
 )
 bug(
     "causal mask forgotten",

@@ -13,6 +13,8 @@ import torch
 
 from parity_tests import Uncomparable, compare
 from parity_tests.harness.compare import adam_family
+from parity_tests.harness.compare.fit_whole import zero
+from parity_tests.harness.compare.sample import Sample
 from parity_tests.harness.compare.scenario import run_torch, scenarios
 
 nn, F, optim = torch.nn, torch.nn.functional, torch.optim
@@ -249,7 +251,127 @@ def numbers_only(x):
     return np.tanh(x).tolist()
 
 
+def summed_windows(x):
+    n, c, h, w = x.shape
+    return x.reshape(n, c, h // 2, 2, w // 2, 2).sum((3, 5))
+
+
+def of_each_quarter(x):
+    n, c, h, w = x.shape
+    return x.reshape(n, c, 2, h // 2, 2, w // 2).max((2, 4))
+
+
+def padded_with_zeros(x):
+    wide = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)))
+    return np.lib.stride_tricks.sliding_window_view(wide, (3, 3), (2, 3)).max((4, 5))
+
+
+def softmax_over(x, axis):
+    e = np.exp(x - x.max(axis, keepdims=True))
+    return e / e.sum(axis, keepdims=True)
+
+
+class GRU:
+    def __init__(self, n_in, n):
+        self.W_ih, self.W_hh = np.zeros((3 * n, n_in)), np.zeros((3 * n, n))
+        self.b_ih, self.b_hh, self.n = np.zeros(3 * n), np.zeros(3 * n), n
+
+    def gates(self, a, h):
+        b, n = h @ self.W_hh.T + self.b_hh, self.n
+        r, z = (1 / (1 + np.exp(-(a[:, i : i + n] + b[:, i : i + n]))) for i in (0, n))
+        return z, np.tanh(a[:, 2 * n :] + r * b[:, 2 * n :])
+
+    def forward(self, x):
+        h, out = np.zeros((x.shape[1], self.n)), []
+        for row in x:
+            z, new = self.gates(row @ self.W_ih.T + self.b_ih, h)
+            h = z * new + (1 - z) * h
+            out.append(h)
+        return np.stack(out)
+
+
+class EarlyReset(GRU):
+    def gates(self, a, h):
+        n = self.n
+        b = h @ self.W_hh[: 2 * n].T + self.b_hh[: 2 * n]
+        r, z = (1 / (1 + np.exp(-(a[:, i : i + n] + b[:, i : i + n]))) for i in (0, n))
+        new = np.tanh(a[:, 2 * n :] + (r * h) @ self.W_hh[2 * n :].T + self.b_hh[2 * n :])
+        return 1 - z, new
+
+
+class Table(Embedding):
+    def backward(self, d):
+        self.dW = np.zeros_like(self.W)
+        np.add.at(self.dW, self.index, d)
+
+
+class TimeLeftFirst(Dense):
+    """Two inputs, so that what backward returns is told apart by shape, and one has none."""
+
+    def forward(self, x, hint):  # type: ignore[override]
+        self.x = x
+        return x @ self.w + self.b + hint
+
+    def backward(self, d):
+        self.dw, self.db = np.einsum("nti,nto->io", self.x, d), d.sum((0, 1))
+        return (d @ self.w.T).swapaxes(0, 1), d
+
+
+class Hinted(nn.Linear):
+    def forward(self, x, hint):  # type: ignore[override]
+        return super().forward(x) + hint
+
+
 WRONG: dict[str, tuple[Any, Any, dict[str, Any], str, str]] = {
+    "windows summed": (
+        summed_windows,
+        nn.AvgPool2d(2),
+        {"inputs": ((2, 3, 4, 6),)},
+        "forward output",
+        "yours = 4 * reference; 4 = 2*kernel_size",
+    ),
+    "right by stride 1 and dilation 2 in a small image alone": (
+        of_each_quarter,
+        nn.MaxPool2d(2),
+        {"inputs": ((2, 3, 4, 4),)},
+        "forward output",
+        "unknown",
+    ),
+    "padded with zeros": (
+        padded_with_zeros,
+        nn.MaxPool2d(3, 1, 1),
+        {"inputs": ((2, 2, 4, 5),)},
+        "forward output",
+        "pads with 0, which wins over negative numbers",
+    ),
+    "z and 1 - z": (
+        GRU,
+        nn.GRU,
+        {"args": (3, 4), "inputs": ((5, 2, 3),)},
+        "forward output",
+        "weighs the old state with 1 - z",
+    ),
+    "reset before the product": (
+        EarlyReset,
+        nn.GRU,
+        {"args": (3, 4), "inputs": ((5, 2, 3),)},
+        "forward output",
+        "by the reset gate before the product",
+    ),
+    "padding learns": (
+        Table,
+        nn.Embedding(7, 3, padding_idx=0),
+        {"numpy_args": (7, 3), "inputs": ("4x5:int7",)},
+        "gradient weight",
+        "padding_idx=None",
+    ),
+    "a gradient of another shape beside one that fits": (
+        TimeLeftFirst,
+        Hinted,
+        {"args": (4, 6), "inputs": ((3, 5, 4), (3, 5, 6))},
+        "gradient input 0",
+        "axes in the order (1, 0, 2)",
+    ),
     "a norm over the batch": (
         lambda x, gamma, beta: layer_norm(x, gamma, beta, 0),
         nn.LayerNorm(6),
@@ -468,6 +590,33 @@ def test_a_wrong_program_is_told_its_place_and_its_cause(name):
     result, text = told(mine, theirs, **call)
     assert not result and result.first.label == place, text
     assert cause in result.cause, text
+
+
+def test_what_does_for_one_size_alone_is_no_cause():
+    def attention(q, k, v, root=lambda d: d**0.5):
+        return softmax_over(q @ k.swapaxes(-1, -2) / root(q.shape[-1]), -2) @ v
+
+    def hard_coded(q, k, v):
+        return attention(q, k, v, lambda d: 2)
+
+    call: dict[str, Any] = {"inputs": ((2, 5, 4),) * 3}
+    result, text = told(attention, F.scaled_dot_product_attention, **call)
+    assert "takes the softmax over the queries" in result.cause, text
+    result, text = told(hard_coded, F.scaled_dot_product_attention, **call)
+    assert result.cause == "unknown" and "yours has a size written into it" in text, text
+
+
+def test_an_option_that_only_torch_takes_is_asked_for_as_such():
+    call: dict[str, Any] = {"kwargs": {"is_causal": True}, "inputs": ((2, 5, 4),) * 3}
+    with pytest.raises(Uncomparable, match=r"torch_kwargs=\{'is_causal': True\}"):
+        told(lambda q, k, v: v, F.scaled_dot_product_attention, **call)
+
+
+def test_a_single_zero_is_not_all_zeros():
+    nothing, one, many = np.zeros((3, 4)), np.eye(3, 4, 3), np.ones((3, 4))
+    assert one.sum() == 1
+    assert zero([Sample(nothing, one, 1e-12), Sample(nothing, nothing, 1e-12)]) is None
+    assert zero([Sample(nothing, many, 1e-12)]) is not None
 
 
 def test_a_function_that_counts_its_calls_is_told_that_first():

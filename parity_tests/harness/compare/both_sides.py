@@ -48,10 +48,16 @@ def fit_cotangents(
                 f"shape {y.shape}: say which loss it differentiates, loss=torch.nn.MSELoss()"
             )
         for trial in trials:
-            for key in [k for k in trial.given if k.startswith("cotangent")]:
-                trial.given[key] = np.ones_like(trial.given[key])
+            start_from_one(code, trial)
     if not code.has_backward:
         result.notes.append("yours has no backward: gradients are not compared")
+
+
+def start_from_one(code: OwnCode, trial: Trial) -> None:
+    """Ones for the gradient from above, where the user's backward is handed none."""
+    if code.has_backward and not code.takes_cotangent:
+        for key in [k for k in trial.given if k.startswith("cotangent")]:
+            trial.given[key] = np.ones_like(trial.given[key])
 
 
 def _try_transposed(code: OwnCode, first: Trial, ran: Ran, result: Comparison) -> Ran:

@@ -12,13 +12,17 @@ import math
 import time
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from parity_tests.harness.budget import CHANCE
-from parity_tests.harness.compare import batch_suspects, kin_suspects, norm_suspects
+from parity_tests.harness.compare import (
+    batch_suspects,
+    inner_suspects,
+    kin_suspects,
+    norm_suspects,
+)
 from parity_tests.harness.compare import suspects as suspicion
 from parity_tests.harness.compare.cause import Cause, Diagnosis
 from parity_tests.harness.compare.context import sample, sizes
@@ -42,18 +46,26 @@ SECONDS = 1.5
 """How long suspects are heard, in time of this process: a busy machine changes no answer."""
 
 
+AWAY = 10.0
+"""Budgets that a suspect must be from the reference, to be at work at all."""
+
+
 MORE = 25  # suspects that are still heard once one explains everything
 
 
 @dataclass
 class _Tried:
-    """A suspect, with how near it came in each place over all trials."""
+    """A suspect, with how near it came in each place over all trials.
+
+    `here` is that without the trials of other shapes.
+    """
 
     suspect: Suspect
     units: dict[str, float]
     residual: dict[str, float]
     broken: list[str]
     values: dict[int, Mapping[str, Array]]
+    here: dict[str, float] = field(default_factory=dict)
 
     def explains(self, labels: Iterable[str]) -> list[str]:
         return [k for k in labels if self.units.get(k, math.inf) <= 1]
@@ -64,19 +76,25 @@ def diagnose(
     reference: Reference,
     trials: Sequence[Trial],
     extra: Mapping[str, Any] | None = None,
+    elsewhere: Sequence[Trial] = (),
 ) -> Diagnosis:
-    """Find the causes of what failed: first on ordinary numbers, then of what only others show."""
+    """Find the causes of what failed: first on ordinary numbers, then of what only others show.
+
+    `elsewhere` are trials of other shapes. They are reported nowhere, but a cause must give the
+    user's numbers there, too: in a small input some other change of the reference may do as well.
+    """
     whole = Diagnosis()
     first = [t for t in trials if t.plain or t.warm]
     common = {k for t in first for k in t.failed}
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if common:
-            _diagnose(whole, code, reference, trials, [t for t in first if t.failed], common, extra)
+            bad = [t for t in first if t.failed]
+            _diagnose(whole, code, reference, trials, bad, common, extra, elsewhere)
         special = {k for t in trials for k in t.failed} - common
         if special:
             bad = [t for t in trials if special & set(t.failed)]
-            _diagnose(whole, code, reference, trials, bad, special, extra)
+            _diagnose(whole, code, reference, trials, bad, special, extra, elsewhere)
     return whole
 
 
@@ -105,11 +123,13 @@ def _diagnose(
     decisive: list[Trial],
     labels: set[str],
     extra: Mapping[str, Any] | None,
+    elsewhere: Sequence[Trial],
 ) -> None:
     plain = [t for t in trials if t.plain and t.user.found]
     plain = [t for t in decisive if t not in plain][:4] + plain
     if decisive[0].plain:
         plain.sort(key=lambda t: trials.index(t))
+    plain += elsewhere
     ranks = {k: i for i, k in enumerate(dict.fromkeys(k for t in trials for k in t.reference))}
     failing = sorted(labels, key=lambda k: (order(k), ranks.get(k, 0)))
     own_causes = len(result.causes)
@@ -127,6 +147,7 @@ def _diagnose(
         *batch_suspects.scores(reference),
         *kin_suspects.kin(reference, decisive[0]),
         *kin_suspects.exchanged(reference),
+        *inner_suspects.inside(reference),
     ]
     left = by_probes(result, code, reference, decisive[0], left)
     if not left:
@@ -142,8 +163,9 @@ def _diagnose(
     if found is None and not (fit and fit.exact and fit.complete):
         label = left[0]
         users = next((t for t in decisive if label in t.failed), decisive[0])
-        numbers = [sizes(reference, code, t) for t in [users, *plain]]
-        more = list(suspicion.tuned(reference, users, label, users.user.found[label], numbers))
+        numbers = [sizes(reference, code, t) for t in [users, *plain] if label in t.user.found]
+        confirming = [t for t in elsewhere if label in t.user.found]
+        more = list(suspicion.tuned(reference, users, label, numbers, confirming))
         found = _best(more, plain, failing, label, tried, started)
     if found is None and fit is None and left[0].startswith("gradient"):
         found = _best(pool, plain, failing, left[0], tried, started, alone=True)
@@ -275,6 +297,13 @@ def _diagnose(
                 f"is {slope:.6g} along a "
                 f"random direction by central differences, {ours:.6g} by your backward"
             )
+    for label in result.unexplained[:1]:
+        by_accident = [t.suspect.text for t in tried if t.here.get(label, math.inf) <= 1]
+        result.evidence += [
+            f"{label}: in these shapes {text}, but not in others: an accident, or yours has a size "
+            "written into it"
+            for text in by_accident[:1]
+        ]
     if any(k.startswith("forward") for k in result.unexplained):
         result.evidence += dependence(code, reference, decisive[0])
 
@@ -304,7 +333,7 @@ def _best(
     """The suspect that explains the first failing place, and of those the most."""
     good: list[_Tried] = []
     after = 0
-    opening = next((t for t in trials if first in t.user.found), None)
+    opening = next((t for t in trials if first in t.failed), None)
     if opening is None:
         return None
     for suspect in pool:
@@ -348,7 +377,7 @@ def _at_work(screened: Mapping[str, Array], trial: Trial, label: str) -> bool:
     if there.shape != right.shape:
         return True
     gap = np.abs(there.astype(np.float64) - right.astype(np.float64))
-    near = gap <= CHANCE * trial.allowed.get(label, 0.0)
+    near = gap <= AWAY * trial.allowed.get(label, 0.0)
     return not bool(np.all(near | (there == right) | (np.isnan(there) & np.isnan(right))))
 
 
@@ -367,6 +396,7 @@ def _run(suspect: Suspect, trial: Trial, backward: bool) -> Mapping[str, Array] 
 
 def _try(suspect: Suspect, trials: Sequence[Trial], failing: Sequence[str]) -> _Tried:
     units: dict[str, float] = {}
+    here: dict[str, float] = {}
     residual: dict[str, float] = {}
     broken: list[str] = []
     values: dict[int, Mapping[str, Array]] = {}
@@ -385,10 +415,12 @@ def _try(suspect: Suspect, trials: Sequence[Trial], failing: Sequence[str]) -> _
                 near, far = s.compare(s.reference, suspect.source == "mistake")
             if label in failing:
                 units[label] = max(units.get(label, 0.0), near)
+                if not trial.confirms:
+                    here[label] = max(here.get(label, 0.0), near)
                 residual[label] = max(residual.get(label, 0.0), far)
             elif near > 1 and label not in broken:
                 broken.append(label)
-    return _Tried(suspect, units, residual, broken, values)
+    return _Tried(suspect, units, residual, broken, values, here)
 
 
 def _pairs(

@@ -8,9 +8,10 @@ assert result, result.text()
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +25,7 @@ from parity_tests.harness.compare.both_sides import (
     run_trial,
     share_masks,
     single,
+    start_from_one,
 )
 from parity_tests.harness.compare.cause import Cause
 from parity_tests.harness.compare.contract import check_contract
@@ -36,7 +38,15 @@ from parity_tests.harness.compare.probes import turned
 from parity_tests.harness.compare.reference import Reference
 from parity_tests.harness.compare.schedule import compare_scheduler
 from parity_tests.harness.compare.trajectory import compare_optimizer
-from parity_tests.harness.compare.trials import EXTRA_REGIMES, Spec, Trial, default_specs, plan
+from parity_tests.harness.compare.trials import (
+    BELOW,
+    EXTRA_REGIMES,
+    Spec,
+    Trial,
+    default_specs,
+    elsewhere,
+    plan,
+)
 
 NOT_GIVEN = "mine theirs started threads mine_args mine_kwargs their_args their_kwargs".split()
 
@@ -209,7 +219,8 @@ def _compare_layer(
         Spec.of(target) if target is not None else None,
     )
     missing = [k for k in reference.state if k not in {link.key for link in code.links}]
-    for trial in trials:
+
+    def complete(trial: Trial) -> Trial:
         for key in missing:
             like = reference.state[key]
             kept = np.zeros(like.shape) if key in zeroed else like
@@ -217,6 +228,9 @@ def _compare_layer(
         if dtype == "float32":
             trial.given = {k: single(v) for k, v in trial.given.items()}
             trial.warm = [{k: single(v) for k, v in w.items()} for w in trial.warm]
+        return trial
+
+    trials = [complete(trial) for trial in trials]
     pairs = layers.pair(code, reference, taps, result.notes)
     fit_cotangents(code, reference, trials, result)
     share_masks(code, reference, trials, result)
@@ -240,7 +254,11 @@ def _compare_layer(
     if any(t.failed for t in trials) and not _by_layer(
         code, reference, trials, pairs, result, seed
     ):
-        found = diagnose(code, reference, trials, mistakes)
+        aim, others = Spec.of(target) if target is not None else None, list[Trial]()
+        for regime in ("unit", BELOW):
+            more = elsewhere(specs, reference, seed, flat, chosen[0], aim, regime)
+            others += _first_run(code, reference, map(complete, more), pairs, dtype)
+        found = diagnose(code, reference, trials, mistakes, others)
         result.causes += found.causes
         result.unexplained, result.passed_on = found.unexplained, found.passed_on
         result.evidence += found.evidence
@@ -255,9 +273,21 @@ def _compare_layer(
     return result
 
 
-def result_zeroed(result: Comparison) -> set[str]:
-    """Keys without a counterpart that are held at 0."""
-    return getattr(result, "_zeroed", set())
+def _first_run(
+    code: OwnCode,
+    reference: Reference,
+    others: Iterable[Trial],
+    pairs: Mapping[str, str],
+    dtype: str,
+) -> list[Trial]:
+    """The first of these trials that the user's code takes."""
+    for trial in others:
+        with contextlib.suppress(Exception):
+            start_from_one(code, trial)
+            run_trial(code, reference, trial, pairs, dtype)
+            if trial.user.found and not trial.user.problems and "mask" not in trial.given:
+                return [trial]
+    return []
 
 
 def _connect(

@@ -89,7 +89,7 @@ def by_size(
             )
         elif (share := unstable(code, trial, label)) > 0.1:
             text = (
-                "yours is unsteady on these inputs: moving them by one unit in the last place moves "
+                "yours is unsteady on these inputs: one unit in their last place moves "
                 f"your own result by {share:.1g} of the difference. Digits cancel on the way (a "
                 "variance as <x^2> - <x>^2, a logarithm of a sum, ...), or a comparison turns over "
                 "(a maximum, a rank, a rounding)"

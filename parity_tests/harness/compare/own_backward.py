@@ -241,7 +241,8 @@ def _sort(
     ):
         dxs.append(arrays.pop(0))
     rest = [s for s in slots if s not in grads]
-    if len(arrays) == len(rest):
+    shaped = any(packed(_shape_of(code, s)) == packed(np.shape(a)) for s, a in zip(rest, arrays))
+    if len(arrays) == len(rest) and (shaped or code.is_function):
         grads |= {s: a for s, a in zip(rest, arrays) if a is not None}
     else:
         left = []

@@ -79,6 +79,7 @@ class OwnCode:
                     f"{mine.__name__} takes {', '.join(takes) or 'no arguments'}; got {unknown}"
                 )
         if self.is_function:
+            _refuse_unknown(mine, self.kwargs)
             self.forward_kwargs = {**self.kwargs, **self.forward_kwargs}
         self.links: list[Link] = []
         self.shared: set[str] = set()  # what is called more than once in a run
@@ -314,6 +315,21 @@ class OwnCode:
                 ran.found[f"buffer {link.key}"] = (
                     link.to_key(value) if value.shape == link.shape else value
                 )
+
+
+def _refuse_unknown(function: Callable[..., Any], kwargs: Mapping[str, Any]) -> None:
+    """Uncomparable if a function is handed an option of torch's that it does not take."""
+    try:
+        takes = inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return
+    unknown = {k: v for k, v in kwargs.items() if k not in takes}
+    if unknown and not any(p.kind is p.VAR_KEYWORD for p in takes.values()):
+        name = getattr(function, "__name__", "the function")
+        raise Uncomparable(
+            f"{name} takes {', '.join(takes) or 'no arguments'}; what is for torch alone goes into "
+            f"torch_kwargs={unknown!r}"
+        )
 
 
 def set_mode(instance: Any, mode: str) -> None:

@@ -39,8 +39,8 @@ class Change:
     cotangent: Callable[[torch.Tensor], torch.Tensor] | None = None
     mode: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
-    forward: Callable[[torch.nn.Module, Tensors], torch.Tensor] | None = None
-    """What stands in for the module's own forward."""
+    forward: Callable[[Any, Tensors], Any] | None = None
+    """What stands in for the module's own forward, or, handed None, for the function."""
 
     def __or__(self, other: Change) -> Change:
         def then(f: Any, g: Any) -> Any:
@@ -320,7 +320,11 @@ class Reference:
         self, given: Mapping[str, Array], change: Change, backward: bool
     ) -> dict[str, Array]:
         inputs, leaves = self._inputs(given, change)
-        raw = self.theirs(*inputs, *self.args, **{**self.kwargs, **change.config})
+        options = {**self.kwargs, **change.config}
+        if change.forward:
+            raw: Any = change.forward(None, inputs)
+        else:
+            raw = self.theirs(*inputs, *self.args, **options)
         outputs = _flat(raw)
         if change.output:
             outputs = [change.output(outputs[0]), *outputs[1:]]

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -113,8 +113,10 @@ def _other_values(name: str, value: Any, ndim: int) -> list[Any]:
     if isinstance(value, int):
         if name in ("dim", "axis", "start_dim", "end_dim"):
             return [d for d in range(ndim) if d != value % max(ndim, 1)]
-        if name in ("ignore_index",):
+        if name == "ignore_index":
             return [0] if value else [-100]
+        if name == "padding_idx":
+            return [None]
         if name in (
             "padding",
             "stride",
@@ -430,71 +432,113 @@ def _taker(order: Array, dim: int) -> Callable[[torch.Tensor], torch.Tensor]:
     return take
 
 
+Knob = Callable[[float], Change]
+
+
 def tuned(
-    reference: Reference, trial: Trial, label: str, user: Array, sizes: list[dict[str, float]]
+    reference: Reference,
+    trial: Trial,
+    label: str,
+    sizes: list[dict[str, float]],
+    elsewhere: Sequence[Trial] = (),
 ) -> Iterator[Suspect]:
     """Numbers solved for the value that gives the user's worst element.
 
     Each option that is a number, and a factor on each input. `sizes` has what the lexicon may name
-    in every trial.
+    in every trial, `elsewhere` trials of other shapes, for which a factor is solved anew.
     """
-    right = np.asarray(trial.reference[label], np.float64)
-    if user.shape != right.shape or not np.isfinite(user).all() or not right.size:
+    if not _solvable(trial, label):
         return
-    at = np.unravel_index(int(np.argmax(np.abs(user - right))), right.shape)
-    wanted = float(user[at])
-    knobs: list[tuple[str, float, Callable[[float], Change]]] = [
+    knobs: list[tuple[str, float, Knob]] = [
         (name, value, _turn(name))
         for name, value in reference.config().items()
         if isinstance(value, float)
     ]
     for i, x in enumerate(x for k, x in trial.given.items() if k.startswith("input")):
         if x.dtype.kind == "f":
-            knobs.append(
-                (
-                    f"a factor on input {i}",
-                    1.0,
-                    _scaler(i),
-                )
-            )
+            knobs.append((f"a factor on input {i}", 1.0, _scaler(i)))
     for name, value, change in knobs:
-
-        def gap(v: float, change: Callable[[float], Change] = change) -> float:
-            try:
-                found = changed(reference, "", "", change(v)).run(trial, False)
-                return float(np.asarray(found[label], np.float64)[at]) - wanted
-            except Exception:
-                return math.nan
-
-        grid = sorted({*(10.0**k for k in range(-9, 3)), 0.0, value, 0.3, 0.5, 0.7, 0.9})
-        if name.startswith("a factor"):
-            grid = [0.05, 0.2, 0.45, 0.7, 0.95, 1.2, 1.7, 2.4, 3.4, 5.0, 10.0, 30.0]
-        values = [(v, gap(v)) for v in grid]
-        values = [(v, g) for v, g in values if math.isfinite(g)]
-        if len(values) < 3 or np.ptp([g for _, g in values]) == 0:
-            continue
-        for (a, fa), (b, fb) in itertools.pairwise(values):
-            if fa == 0 or fa * fb > 0:
-                continue
-            root = _root(gap, a, b, fa, fb)
-            names = lexicon.name_of([root] * len(sizes), sizes, 1e-9)
-            neat = root if names else float(f"{root:.7g}")
-            if name.startswith("a factor"):
-                named = next((n for n in names if n not in lexicon.PLAIN), "")
-                meaning = f"; {root:.7g} = {lexicon.describe(named, sizes[0])}" if named else ""
-                which = name.removeprefix("a factor on ")
-                text = (
-                    f"yours does what the reference does with {which} multiplied "
-                    f"by {neat:.7g}{meaning}"
-                )
-            else:
-                text = (
-                    f"yours does what torch does with {name}={neat:g}; the "
-                    f"reference has {name}={value:g}"
-                )
-            yield changed(reference, f"{name}={neat:g}", text, change(neat), 1.5)
+        for root in _roots(reference, trial, label, name, value, change):
+            # Somewhere else it may be another number, and more than one may give the worst element.
+            others = [root]
+            if name.startswith("a factor") and elsewhere:
+                others += _roots(reference, elsewhere[0], label, name, value, change)
+            for there in others:
+                values = [root] * (len(sizes) - len(elsewhere)) + [there] * len(elsewhere)
+                names = lexicon.name_of(values, sizes, 1e-9)
+                if there != root and not names:
+                    continue
+                neat = root if names else float(f"{root:.7g}")
+                text = _in_words(name, neat, value, names, sizes[0])
+                suspect = changed(reference, f"{name}={neat:g}", text, change(neat), 1.5)
+                if there != root:
+                    run = _by_shape(reference, change, neat, there)
+                    suspect = replace(suspect, run=run, change=None)
+                yield suspect
             if not name.startswith("a factor"):
                 break
+
+
+def _in_words(
+    name: str, neat: float, value: float, names: list[str], sizes: dict[str, float]
+) -> str:
+    if not name.startswith("a factor"):
+        return (
+            f"yours does what torch does with {name}={neat:g}; the reference has {name}={value:g}"
+        )
+    named = next((n for n in names if n not in lexicon.PLAIN), "")
+    meaning = f"; {neat:.7g} = {lexicon.describe(named, sizes)}" if named else ""
+    which = name.removeprefix("a factor on ")
+    return f"yours does what the reference does with {which} multiplied by {neat:.7g}{meaning}"
+
+
+def _by_shape(
+    reference: Reference, change: Knob, here: float, there: float
+) -> Callable[[Trial, bool], Mapping[str, Array]]:
+    """Another value of the knob for the trials of other shapes."""
+
+    def run(trial: Trial, backward: bool = True) -> Mapping[str, Array]:
+        value = there if trial.confirms else here
+        return changed(reference, "", "", change(value)).run(trial, backward)
+
+    return run
+
+
+def _solvable(trial: Trial, label: str) -> bool:
+    user, right = np.asarray(trial.user.found[label]), np.asarray(trial.reference[label])
+    return user.shape == right.shape and bool(right.size) and bool(np.isfinite(user).all())
+
+
+def _roots(
+    reference: Reference, trial: Trial, label: str, name: str, value: float, change: Knob
+) -> list[float]:
+    """The values of a knob that give the worst element of a trial."""
+    if not _solvable(trial, label):
+        return []
+    user = np.asarray(trial.user.found[label], np.float64)
+    right = np.asarray(trial.reference[label], np.float64)
+    at = np.unravel_index(int(np.argmax(np.abs(user - right))), right.shape)
+    wanted = float(user[at])
+
+    def gap(v: float) -> float:
+        try:
+            found = changed(reference, "", "", change(v)).run(trial, False)
+            return float(np.asarray(found[label], np.float64)[at]) - wanted
+        except Exception:
+            return math.nan
+
+    grid = sorted({*(10.0**k for k in range(-9, 3)), 0.0, value, 0.3, 0.5, 0.7, 0.9})
+    if name.startswith("a factor"):
+        grid = [0.05, 0.2, 0.45, 0.7, 0.95, 1.2, 1.7, 2.4, 3.4, 5.0, 10.0, 30.0]
+    values = [(v, gap(v)) for v in grid]
+    values = [(v, g) for v, g in values if math.isfinite(g)]
+    if len(values) < 3 or np.ptp([g for _, g in values]) == 0:
+        return []
+    return [
+        _root(gap, a, b, fa, fb)
+        for (a, fa), (b, fb) in itertools.pairwise(values)
+        if fa != 0 and fa * fb <= 0
+    ]
 
 
 def _root(f: Callable[[float], float], a: float, b: float, fa: float, fb: float) -> float:

@@ -6,9 +6,11 @@ gave them, and one trial has another batch size, so that 1/N and 1/4 are told ap
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +26,21 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 EXTRA_REGIMES = ("tiny", "large", "ties", "zeros", "offset", "huge")
 BATCH_STEP = 3
+BELOW = "mostly negative"
+"""Where a window of ordinary numbers hardly ever is: all below 0."""
+
+Grow = Callable[[tuple[int, ...]], tuple[int, ...]]
+"""The shape of an input of a trial, from the one that the caller gave."""
+
+
+def unchanged(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """As given."""
+    return shape
+
+
+def larger_batch(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """More along the first axis."""
+    return (shape[0] + BATCH_STEP, *shape[1:]) if shape else ()
 
 
 @dataclass(frozen=True)
@@ -54,6 +71,7 @@ class Spec:
             raw = rng.uniform(0.1, 1, shape)
             return np.asarray(raw / raw.sum(-1, keepdims=True))
         x = np.asarray(REGIMES.get(regime, REGIMES["unit"])(rng, shape), dtype=float)
+        x = x - 2 if regime == BELOW and self.kind == "float" else x
         return np.abs(x) + (1e-3 if regime == "unit" else 0) if self.kind == "positive" else x
 
     @classmethod
@@ -103,7 +121,10 @@ class Spec:
 
 @dataclass
 class Trial:
-    """One set of numbers, and what both sides made of it."""
+    """One set of numbers, and what both sides made of it.
+
+    One that `confirms` is not reported: it only says whether a cause found on others holds.
+    """
 
     name: str
     regime: str
@@ -119,6 +140,7 @@ class Trial:
     failed: list[str] = field(default_factory=list)
     unclear: list[str] = field(default_factory=list)
     margin: float = float("inf")
+    confirms: bool = False
 
     @property
     def plain(self) -> bool:
@@ -207,43 +229,14 @@ def plan(
     """The trials, ordinary numbers first."""
     trials: list[Trial] = []
 
-    def add(name: str, regime: str, mode: str, grow: int = 0, **options: Any) -> None:
-        number = zlib.crc32(f"{name}/{mode}".encode())
-        rng = np.random.default_rng([seed, number])
-        given: dict[str, Array] = state_for(reference, rng, flat)
-        inputs = _draw(specs, rng, regime, grow)
-        given |= {f"input {i}": x for i, x in enumerate(inputs)}
+    def add(name: str, regime: str, mode: str, grow: Grow = unchanged, **options: Any) -> None:
         try:
-            shaped = reference.run(
-                {k: v for k, v in given.items() if not k.startswith("state")}, mode, backward=False
+            trials.append(
+                _trial(specs, reference, seed, flat, target, name, regime, mode, grow, **options)
             )
-            outputs = [v for k, v in shaped.items() if k.startswith("forward output")]
-        except Exception as error:
+        except Uncomparable:
             if not trials:
-                raise Uncomparable(
-                    f"torch's {reference.name} refuses inputs of shape "
-                    f"{', '.join(str(x.shape) for x in inputs)}: {error}"
-                ) from error
-            return
-        for i, y in enumerate(outputs):
-            if y.dtype.kind == "f":
-                name_i = f"cotangent{f' {i}' if i else ''}"
-                given[name_i] = np.asarray(rng.standard_normal(y.shape))
-        if reference.loss is not None:
-            kind = target or Spec(outputs[0].shape)
-            longer = grow if target is not None else 0
-            shape = (kind.shape[0] + longer, *kind.shape[1:]) if kind.shape else ()
-            given["target"] = (
-                kind.draw(rng, "unit", shape) if kind.value is None or grow else kind.value
-            )
-        warm = options.pop("warm", 0)
-        earlier = [
-            {f"input {i}": x for i, x in enumerate(_draw(specs, rng, regime, grow))}
-            for _ in range(warm)
-        ]
-        trials.append(
-            Trial(name, regime, mode, int(number % 2**31), given, warm=earlier, **options)
-        )
+                raise
 
     handed = any(s.value is not None for s in specs)
     first, *other_modes = modes
@@ -252,7 +245,7 @@ def plan(
     add("ordinary numbers", "unit", first)
     add("ordinary numbers, another draw", "unit", first)
     if specs and all(s.shape for s in specs):
-        add("ordinary numbers, a larger batch", "unit", first, grow=BATCH_STEP)
+        add("ordinary numbers, a larger batch", "unit", first, larger_batch)
     for mode in other_modes:
         add(f"ordinary numbers, {mode} mode", "unit", mode)
     if buffers:
@@ -266,13 +259,89 @@ def plan(
     return trials
 
 
-def _draw(specs: Sequence[Spec], rng: np.random.Generator, regime: str, grow: int) -> list[Array]:
+def elsewhere(
+    specs: Sequence[Spec],
+    reference: Reference,
+    seed: int,
+    flat: set[str],
+    mode: str,
+    target: Spec | None,
+    regime: str,
+) -> Iterator[Trial]:
+    """Numbers in other shapes, then in the same, as far as torch takes them: to confirm a cause."""
+    for grow in (*_growths(specs), unchanged):
+        name = f"{regime} numbers, other shapes"
+        with contextlib.suppress(Uncomparable):
+            yield _trial(
+                specs, reference, seed, flat, target, name, regime, mode, grow, confirms=True
+            )
+
+
+def _growths(specs: Sequence[Spec]) -> Iterator[Grow]:
+    """Ways to enlarge every axis but the first: all of them, those of space, all but the last."""
+    ndim = max((len(s.shape) for s in specs), default=0)
+    whole = tuple(range(1, ndim))
+    choices = dict.fromkeys((whole, whole[1:], whole[:-1], whole[:1]))
+    for axes in choices:
+        for factor in (1, 2) if axes else ():  # what pools or splits may want even sizes
+            yield functools.partial(_grown, axes, factor)
+
+
+def _grown(axes: tuple[int, ...], factor: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+    extra = (lambda axis: axis) if factor == 1 else (lambda axis: 0)
+    return tuple(n * factor + extra(axis) if axis in axes else n for axis, n in enumerate(shape))
+
+
+def _trial(
+    specs: Sequence[Spec],
+    reference: Reference,
+    seed: int,
+    flat: set[str],
+    target: Spec | None,
+    name: str,
+    regime: str,
+    mode: str,
+    grow: Grow,
+    warm: int = 0,
+    **options: Any,
+) -> Trial:
+    """One trial; Uncomparable if torch refuses it."""
+    number = zlib.crc32(f"{name}/{mode}".encode())
+    rng = np.random.default_rng([seed, number])
+    given: dict[str, Array] = state_for(reference, rng, flat)
+    inputs = _draw(specs, rng, regime, grow)
+    given |= {f"input {i}": x for i, x in enumerate(inputs)}
+    try:
+        shaped = reference.run(
+            {k: v for k, v in given.items() if not k.startswith("state")}, mode, backward=False
+        )
+        outputs = [v for k, v in shaped.items() if k.startswith("forward output")]
+    except Exception as error:
+        raise Uncomparable(
+            f"torch's {reference.name} refuses inputs of shape "
+            f"{', '.join(str(x.shape) for x in inputs)}: {error}"
+        ) from error
+    for i, y in enumerate(outputs):
+        if y.dtype.kind == "f":
+            given[f"cotangent{f' {i}' if i else ''}"] = np.asarray(rng.standard_normal(y.shape))
+    if reference.loss is not None:
+        kind = target or Spec(outputs[0].shape)
+        shape = grow(kind.shape) if target is not None else kind.shape
+        kept = kind.value if shape == kind.shape else None
+        given["target"] = kind.draw(rng, "unit", shape) if kept is None else kept
+    earlier = [
+        {f"input {i}": x for i, x in enumerate(_draw(specs, rng, regime, grow))}
+        for _ in range(warm)
+    ]
+    return Trial(name, regime, mode, int(number % 2**31), given, warm=earlier, **options)
+
+
+def _draw(specs: Sequence[Spec], rng: np.random.Generator, regime: str, grow: Grow) -> list[Array]:
     found = []
     for spec in specs:
         if regime == "given":
             x = spec.value if spec.value is not None else spec.draw(rng, "unit", spec.shape)
         else:
-            shape = (spec.shape[0] + grow, *spec.shape[1:]) if spec.shape else ()
-            x = spec.draw(rng, regime, shape)
+            x = spec.draw(rng, regime, grow(spec.shape))
         found.append(np.array(x))
     return found
