@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogFormatter, MaxNLocator
 
 from examples.datasets import Splits
 from examples.plots.style import DARK, GREY, LIGHT, Drawing, sheet
@@ -60,6 +60,7 @@ def _losses(axes: Axes, ours: Any, theirs: Any) -> None:
         side = "bottom" if higher else "top"  # the two may end close together
         _label(axes, ours.epochs, getattr(ours, kind)[-1], end, side=side)
     axes.set_yscale("log")
+    axes.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False))  # 1.6, not 1.6 x 10^0
     axes.set_ylabel("loss", fontsize=9)
     axes.legend(frameon=False, fontsize=9, loc="upper right", ncols=2)
     _plain(axes)
@@ -118,4 +119,4 @@ def _label(
 
 def _plain(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=8)
+    axes.tick_params(which="both", labelsize=8)

@@ -20,7 +20,7 @@ from examples.digits_report import compare, describe, histories
 # `residual=True`, `optimizer="sgd"` or `dtype="float32"`, and run the cells below again.
 
 # %%
-setting = digits.Setting(width=32, epochs=5)
+setting = digits.Setting(width=32, lr=0.01, epochs=6)
 data = digits.fewer(load_splits())
 print(describe(setting, data))
 

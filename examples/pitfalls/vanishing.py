@@ -19,7 +19,7 @@ class Vanishing(Pitfall):
     """A sigmoid's slope is at most 1/4, and twenty of them multiply."""
 
     name = "vanishing"
-    title: ClassVar[str] = f"{DEPTH} hidden layers of {WIDTH} on digits, Adam at {LEARNING_RATE:g}"
+    title: ClassVar[str] = f"many sigmoid layers of {WIDTH} on digits, Adam at {LEARNING_RATE:g}"
     look_for = (
         "On the left, the gradient of plain sigmoids falls by a factor of 4 from layer to layer, "
         "before the first step, while each cure keeps the line level: ReLU by a slope of 1, batch "

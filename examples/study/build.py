@@ -172,7 +172,10 @@ def _write(folder: Path, found: list[Technique], report: Mapping[str, Any] | Non
         Chapter(name, CHAPTERS.get(name, (name.title(), "")), list(group))
         for name, group in groupby(found, lambda t: t.chapter)
     ]
-    cells = list(scripts.groups())
+    cells, links = list(scripts.groups()), {}
+    for script in (script for _, group in cells for script in group):
+        notebooks.write(script.path, folder / script.notebook)
+        links[script.name] = notebooks.link(folder / script.notebook)
     others = list(scripts.others())
     road = list(_road(folder))
     groups = [(c.title, [x for x in CONVENTIONS if x.page.startswith(c.name)]) for c in chapters]
@@ -183,7 +186,12 @@ def _write(folder: Path, found: list[Technique], report: Mapping[str, Any] | Non
             "chapters": chapters,
             "count": sum(len(f) for c in chapters for _, _, f in c.mistakes),
         },
-        "examples.html": {"groups": cells, "others": others, "stages": road},
+        "examples.html": {
+            "groups": cells,
+            "links": links,
+            "others": others,
+            "stages": road,
+        },
         "road.html": {"stages": road},
     }
     for name, values in plain.items():
@@ -194,8 +202,6 @@ def _write(folder: Path, found: list[Technique], report: Mapping[str, Any] | Non
         (folder / t.chapter).mkdir(exist_ok=True)
         text = page.render(root="../", here=t.href, t=t)
         (folder / t.href).write_text(text, encoding="utf-8")
-    for script in (script for _, group in cells for script in group):
-        notebooks.write(script.path, folder / script.notebook)
     files = [file for t in found for file in t.files] + [other["source"] for other in others]
     files += [file for _, group in cells for script in group for file in script.files]
     for file in files:  # the files themselves, as text that browsers show
@@ -249,7 +255,8 @@ def _road(folder: Path) -> Iterator[dict[str, Any]]:
             "anchor": stage.path.stem,
             "says": docs.html(stage.says),
             "path": str(stage.path.relative_to(ROOT)),
-            "notebook": notebook,
+            "notebook": Path(notebook).name,
+            "link": notebooks.link(folder / notebook),
             "diff": code.diff(stage.changes(before)) if before and before.number else "",
             "code": code.block(stage.text),
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 import jupytext
@@ -19,3 +20,9 @@ def write(script: Path, notebook: Path) -> None:
     for i, cell in enumerate(made.cells):
         cell["id"] = f"cell-{i}"  # else at random, and another file each time
     jupytext.write(made, notebook, fmt="ipynb")
+
+
+def link(notebook: Path) -> str:
+    """A link that holds a notebook itself: browsers save it, where they show a file on the disk."""
+    held = base64.b64encode(notebook.read_bytes()).decode("ascii")
+    return f"data:application/x-ipynb+json;base64,{held}"

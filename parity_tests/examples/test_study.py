@@ -1,5 +1,6 @@
 """The pages: complete, self-contained, made from the tested source, put in place in one move."""
 
+import base64
 import json
 import re
 import shutil
@@ -9,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from examples.road.stages import stages
 from examples.study import build, code, command, docs, formulas, notebooks, source, terminal
 from examples.study.conventions import CONVENTIONS
 from parity_tests.harness import cli
@@ -98,6 +100,20 @@ def test_every_link_leads_somewhere_and_every_tag_closes(site):
                 if wanted.endswith(".html") and wanted.removesuffix(".html") not in PAGES:
                     continue  # a convention of a page left out here
                 assert target.exists(), f"{name}: {link}"
+
+
+def test_every_script_in_cells_can_be_saved_as_a_notebook_from_the_disk(site):
+    """A link to the file would only be shown there, so each link holds its notebook."""
+    saved: dict[str, bytes] = {}
+    for name in ("examples.html", "road.html"):
+        links = re.findall(
+            r'href="data:[^,]*;base64,([^"]+)" download="([^"]+)"', (site / name).read_text("utf-8")
+        )
+        saved |= {file: base64.b64decode(held) for held, file in links}
+    files = {p.name: p.read_bytes() for p in (site / "notebooks").iterdir()}
+    assert saved == files
+    paths = [*(source.ROOT / "examples").glob("cells/*.py"), *(s.path for s in stages())]
+    assert files.keys() == {f"{p.stem}.ipynb" for p in paths if p.stem != "__init__"}
 
 
 def test_nothing_is_fetched(site):

@@ -30,6 +30,7 @@ LOOKED_AT = (
     "index.html",
     "conventions.html",
     "road.html",
+    "examples.html",
     "optimization/adam.html",
     "layers/activation.html",
 )
@@ -75,6 +76,15 @@ def test_every_page_loads_without_errors_and_fits_every_width(page, site):
             wide = page.evaluate("document.documentElement.scrollWidth")
             assert wide <= width, f"{name} is {wide} pixels wide in a window of {width}"
     assert page.troubles == []
+
+
+def test_a_notebook_is_saved_and_not_shown(page, site):
+    go(page, site, "examples.html")
+    with page.expect_download() as saved:
+        page.get_by_role("link", name="digits.ipynb").click()
+    assert saved.value.suggested_filename == "digits.ipynb"
+    assert saved.value.path().read_bytes() == (site / "notebooks" / "digits.ipynb").read_bytes()
+    assert page.url.endswith("examples.html")
 
 
 def test_both_columns_show_beside_each_other_and_on_a_phone_one_under_the_other(page, site):
