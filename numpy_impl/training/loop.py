@@ -166,7 +166,7 @@ def evaluate(
             if suspect is None:  # no batch: what the criterion makes of all of them
                 layer, why = find_non_finite(criterion, [output, target], None, criterion)
             else:
-                layer, why = find_non_finite(model, *suspect, criterion)
+                layer, why = find_non_finite(model, *suspect)
             raise NonFiniteError(f"the loss is {loss}", why, layer)
         return loss, None if metric is None else float(metric(output, target))
 
