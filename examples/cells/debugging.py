@@ -13,7 +13,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy loads: more thread
 from examples.datasets import load_splits
 from examples.debugging import Clinic
 
-clinic = Clinic(load_splits(), quick=True)
+clinic, figures = Clinic(load_splits(), quick=True), {}
 print(clinic.network("torch_impl"))
 print(clinic.faults)
 
@@ -24,7 +24,7 @@ print(clinic.faults)
 # that is none: an input, a layer, the loss, or a gradient.
 
 # %%
-clinic.where_the_nan_came_from()
+figures |= clinic.where_the_nan_came_from()
 
 # %% [markdown]
 # ## 2. Does the loss start at ln 10 = 2.303?
@@ -34,7 +34,7 @@ clinic.where_the_nan_came_from()
 # too large.
 
 # %%
-clinic.where_the_loss_starts()
+figures |= clinic.where_the_loss_starts()
 
 # %% [markdown]
 # ## 3. Is every gradient right?
@@ -44,7 +44,7 @@ clinic.where_the_loss_starts()
 # the layer before.
 
 # %%
-figures = clinic.whether_the_gradient_is_right()
+figures |= clinic.whether_the_gradient_is_right()
 
 # %% [markdown]
 # How far to move? Too far measures a curve, too little measures rounding. The best step lies where
@@ -60,7 +60,7 @@ figures["step_sizes"]
 # digit: no gradient gets past them.
 
 # %%
-clinic.what_the_layers_put_out()
+figures |= clinic.what_the_layers_put_out()
 
 # %% [markdown]
 # ## 5. Can one batch be learned, and at which rate?
@@ -69,7 +69,7 @@ clinic.what_the_layers_put_out()
 # `lr_range_test` says whether the rate is to blame: it grows with every step, and the loss tells.
 
 # %%
-figures = clinic.which_rate()
+figures |= clinic.which_rate()
 
 # %% [markdown]
 # The loss falls fastest at one mark and is lowest further on. A tenth of the lowest point's rate is
@@ -84,7 +84,7 @@ figures["range_test"]
 # Trained with all the faults but the NaN, and without any, under `Monitor` and `ActivationMonitor`.
 
 # %%
-figures = clinic.the_cure()
+figures |= clinic.the_cure()
 
 # %% [markdown]
 # How large the gradient is in each layer, from the first step to the last: first with the faults,

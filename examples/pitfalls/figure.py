@@ -33,7 +33,7 @@ def drawn(pitfall: Pitfall, found: Found) -> Drawing:
     handles.append(Line2D([], [], color=GREY, label="PyTorch", **THEIRS))
     if any(pair.held < pair.steps for pair in found.values()):
         handles.append(Line2D([], [], color=GREY, label="NumPy, rounding decides", **BEYOND))
-    columns = min(len(handles), 4 if len(handles) > 6 else 6)
+    columns = min(len(handles), 4 if len(handles) > 5 else 5)
     figure.legend(
         handles=handles, loc="outside lower left", ncols=columns, frameon=False, fontsize=8
     )
