@@ -322,7 +322,54 @@ class Hinted(nn.Linear):
         return super().forward(x) + hint
 
 
+def of_a_dict(params, x):
+    return x @ params["W"].T - params["b"]
+
+
+def of_a_dict_and_back(params, x):
+    return x @ params["W"].T + params["b"], (x, params)
+
+
+def to_a_dict(dy, cache):
+    x, params = cache
+    return dy @ params["W"], {"W": dy.T @ x, "b": dy.mean(0)}
+
+
+def of_a_list(params, x):
+    w, b = params
+    return x @ w.T + b
+
+
+def rectified(x, W_ih, W_hh, b_ih, b_hh):
+    h, out = np.zeros((x.shape[1], 4)), []
+    for row in x:
+        h = np.maximum(row @ W_ih.T + b_ih + h @ W_hh.T + b_hh, 0)
+        out.append(h)
+    return np.stack(out)
+
+
 WRONG: dict[str, tuple[Any, Any, dict[str, Any], str, str]] = {
+    "parameters in a dict": (
+        of_a_dict,
+        nn.Linear(4, 3),
+        {"inputs": ((5, 4),)},
+        "forward output",
+        "yours uses -bias",
+    ),
+    "parameters and their gradients in dicts": (
+        of_a_dict_and_back,
+        nn.Linear(4, 3),
+        {"inputs": ((5, 4),), "backward": to_a_dict},
+        "gradient bias",
+        "bias gradient averaged",
+    ),
+    "relu in a tanh network": (
+        rectified,
+        nn.RNN(3, 4),
+        {"inputs": ((5, 2, 3),)},
+        "forward output",
+        "takes relu of each step; the reference takes tanh",
+    ),
     "windows summed": (
         summed_windows,
         nn.AvgPool2d(2),
@@ -610,6 +657,11 @@ def test_an_option_that_only_torch_takes_is_asked_for_as_such():
     call: dict[str, Any] = {"kwargs": {"is_causal": True}, "inputs": ((2, 5, 4),) * 3}
     with pytest.raises(Uncomparable, match=r"torch_kwargs=\{'is_causal': True\}"):
         told(lambda q, k, v: v, F.scaled_dot_product_attention, **call)
+
+
+def test_parameters_in_a_list_are_to_be_given_names():
+    with pytest.raises(Uncomparable, match="wrap of_a_list so that each has a name"):
+        told(of_a_list, nn.Linear(4, 3), inputs=((5, 4),))
 
 
 def test_a_single_zero_is_not_all_zeros():

@@ -349,7 +349,8 @@ def _best(
         s = Sample(opening.user.found[first], screened[first], opening.allowed.get(first, 0.0))
         near, far = s.compare(s.reference, suspect.source == "mistake")
         if near > 1:
-            tried.append(_Tried(suspect, {}, {first: far}, [], {}))
+            if suspect.source != suspicion.SOLVED:
+                tried.append(_Tried(suspect, {}, {first: far}, [], {}))
             continue
         whole = _try(suspect, trials, failing)
         tried.append(whole)

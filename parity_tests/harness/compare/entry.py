@@ -34,6 +34,7 @@ from parity_tests.harness.compare.explain import Comparison
 from parity_tests.harness.compare.locate import Gap
 from parity_tests.harness.compare.mapping import Uncomparable, connect
 from parity_tests.harness.compare.own_code import OwnCode
+from parity_tests.harness.compare.own_names import BAGS
 from parity_tests.harness.compare.probes import turned
 from parity_tests.harness.compare.reference import Reference
 from parity_tests.harness.compare.schedule import compare_scheduler
@@ -322,7 +323,7 @@ def _connect(
             have = ", ".join(f"{k} {v}" for k, v in slots.items()) or "no parameters"
             raise Uncomparable(
                 f"{key} {keys[key]} of torch has no counterpart: {code.name} has {have}; say which "
-                f"with params={{'name': {key!r}}}"
+                f"with params={{'name': {key!r}}}{_wrapping(code)}"
             )
     if found.only_numpy and keys:
         result.notes.append(f"not mapped to anything of torch's: {', '.join(found.only_numpy)}")
@@ -334,6 +335,17 @@ def _connect(
             f"or forward_kwargs={{...}}"
         )
     return {link.key for link in found.links if link.scalar}, zeroed
+
+
+def _wrapping(code: OwnCode) -> str:
+    """How to hand over a function whose parameters come in one argument that is no flat dict."""
+    one = next((n for n in code.input_names + [p.name for p in code.extra] if n in BAGS), "")
+    if not code.is_function or code.bag or not one:
+        return ""
+    return (
+        f". {one} is taken for an array: if it holds all parameters, wrap {code.name} so that each "
+        f"has a name, lambda x, W, b: {code.name}(...)"
+    )
 
 
 def _tie_the_last(

@@ -24,6 +24,12 @@ def inside(reference: Reference) -> Iterator[Suspect]:
 def _variants(reference: Reference) -> Iterator[tuple[str, Callable[[Any, list[Tensor]], Any]]]:
     module = reference.module
     plain = not getattr(module, "bidirectional", False) and getattr(module, "num_layers", 1) == 1
+    if isinstance(module, nn.RNN | nn.RNNCell) and plain and module.bias:
+        act = {"tanh": torch.relu, "relu": torch.tanh}[module.nonlinearity]
+        yield (
+            f"takes {act.__name__} of each step; the reference takes {module.nonlinearity}",
+            partial(_unrolled, partial(_elman, act=act)),
+        )
     if isinstance(module, nn.GRU | nn.GRUCell) and plain and module.bias:
         yield (
             "weighs the old state with 1 - z and the new one with z; torch has z * h + (1 - z) * n",
@@ -85,6 +91,16 @@ def _unrolled(cell: Callable[..., tuple[Tensor, ...]], module: Any, inputs: list
     y = torch.stack(outputs)
     last = tuple(s[None] for s in state)
     return y.transpose(0, 1) if module.batch_first else y, last
+
+
+def _elman(
+    a: Tensor,
+    state: tuple[Tensor, ...],
+    w: Tensor,
+    b: Tensor,
+    act: Callable[[Tensor], Tensor] = torch.tanh,
+) -> tuple[Tensor]:
+    return (act(a + state[0] @ w.T + b),)
 
 
 def _gru(

@@ -129,7 +129,7 @@ def _arguments(
             if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
         ]
     takes = code._takes
-    state = dict(instance) if code.is_function else {}
+    state = code.arguments(instance) if code.is_function else {}
     known: dict[str, Any] = {
         **code.forward_kwargs,
         **state,

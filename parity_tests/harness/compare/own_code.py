@@ -22,6 +22,7 @@ from parity_tests.harness.compare.mapping import Link, Uncomparable, packed
 from parity_tests.harness.compare.own_backward import go_back
 from parity_tests.harness.compare.own_names import (
     BACKWARDS,
+    BAGS,
     BIG_RATE,
     FORWARDS,
     MODES,
@@ -29,6 +30,7 @@ from parity_tests.harness.compare.own_names import (
     Ran,
     _same,
     has_method,
+    keys_asked_of,
     names_parameter,
     say,
 )
@@ -161,6 +163,11 @@ class OwnCode:
             (p.name for p in takes if p.name in MODES and p.name not in self.forward_kwargs), ""
         )
         rest = [p for p in takes if p.name != self.mode_name and p.name not in self.forward_kwargs]
+        for p in [p for p in rest if self.is_function and p.name in BAGS]:
+            keys = keys_asked_of(self.mine, p.name)
+            if keys:
+                self.bag, self.bag_keys = p.name, keys
+                rest.remove(p)
         self.input_names = [p.name for p in rest[: self.inputs]]
         self.extra = rest[self.inputs :]
         if not self.is_function:
@@ -171,8 +178,18 @@ class OwnCode:
                     "inputs, or forward_kwargs={...}"
                 )
 
+    bag = ""
+    """The argument that holds all parameters in a dict, and the keys that the function asks for."""
+    bag_keys: Sequence[str] = ()
+
+    def arguments(self, instance: Mapping[str, Any]) -> dict[str, Any]:
+        """The parameters of a function as it takes them: one by one, or all in a dict."""
+        return {self.bag: dict(instance)} if self.bag else dict(instance)
+
     def slots(self, keys: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...] | None]:
         """NumPy names and shapes that may stand for torch's keys."""
+        if self.bag:
+            return dict.fromkeys(self.bag_keys)
         if self.is_function:
             wanted = [
                 p.name
@@ -286,6 +303,9 @@ class OwnCode:
         kwargs = copy.deepcopy(self.forward_kwargs)
         if self.mode_name:
             kwargs[self.mode_name] = mode if self.mode_name == "mode" else mode == "train"
+        if self.bag:
+            named = dict(zip(self.input_names, inputs))
+            return self.mine(**named, **self.arguments(instance), **kwargs)
         if self.is_function:
             return self.mine(*inputs, **instance, **kwargs)
         set_mode(instance, mode)

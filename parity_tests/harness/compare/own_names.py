@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +25,10 @@ RATES = ("lr", "learning_rate", "eta", "alpha", "step_size")
 
 
 TARGETS = ("y", "t", "target", "targets", "label", "labels", "y_true", "ytrue", "y_batch", "truth")
+
+
+BAGS = ("params", "parameters", "weights", "theta", "p", "state", "variables")
+"""Arguments that hold all parameters of a function, by name."""
 
 
 CACHES = (
@@ -83,6 +88,17 @@ class Ran:
     notes: list[str] = field(default_factory=list)
     mutated: list[str] = field(default_factory=list)
     raw: Any = None
+
+
+def keys_asked_of(function: Any, name: str) -> list[str]:
+    """The names under which a function looks into one of its arguments: params["W"]."""
+    try:
+        source = inspect.getsource(function)
+    except (OSError, TypeError):
+        return []
+    asked = rf"\b{name}(?:\[|\.get\()\s*['\"](\w+)['\"]\s*[\])]"
+    nested = re.search(asked + r"\s*\[\s*['\"]", source)
+    return [] if nested else list(dict.fromkeys(re.findall(asked, source)))
 
 
 def say(error: BaseException) -> str:

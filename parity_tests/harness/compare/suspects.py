@@ -41,6 +41,10 @@ CHOICES: dict[str, tuple[str, ...]] = {
 }
 
 
+SOLVED = "solved"
+"""The source of a suspect whose number was solved for: where that was done, it is always near."""
+
+
 @dataclass
 class Suspect:
     """One suspicion: what it is called, in words, how to run it, and how far-fetched it is."""
@@ -350,18 +354,19 @@ def _data(reference: Reference, trial: Trial) -> Iterator[Suspect]:
                 n = x.shape[dim]
                 if n % groups or n == groups:
                     continue
-                order = np.arange(n).reshape(groups, -1).T.ravel()
-                for there, back, how in (
-                    (order, np.argsort(order), f"({groups}, {n // groups})"),
-                    (np.argsort(order), order, f"({n // groups}, {groups})"),
-                ):
+                ways = {
+                    f"({groups}, {n // groups})": (False, True),
+                    f"({n // groups}, {groups})": (True, False),
+                }
+                for how, turns in ways.items():
+                    there, back = (_interleaver(groups, dim, turn) for turn in turns)
                     yield changed(
                         reference,
                         f"axis {dim} interleaved {how}",
                         f"yours groups axis {dim} of {which} interleaved: it reads it "
                         f"as {how} where "
                         f"the reference reads the other order ({name}={groups})",
-                        Change(inputs=on(i, _taker(there, dim)), output=_taker(back, dim)),
+                        Change(inputs=on(i, there), output=back),
                         1.3,
                     )
         if x.ndim >= 3:
@@ -422,12 +427,14 @@ def _scaler(i: int) -> Callable[[float], Change]:
     return lambda v: Change(inputs=lambda xs: [t * v if j == i else t for j, t in enumerate(xs)])
 
 
-def _taker(order: Array, dim: int) -> Callable[[torch.Tensor], torch.Tensor]:
-    index = torch.from_numpy(np.ascontiguousarray(order))
+def _interleaver(groups: int, dim: int, back: bool) -> Callable[[torch.Tensor], torch.Tensor]:
+    """(groups, n / groups) read as (n / groups, groups), or the other way, whatever n is."""
 
     def take(t: torch.Tensor) -> torch.Tensor:
-        fits = t.ndim > dim and t.shape[dim] == len(index)
-        return t.index_select(dim, index) if fits else t
+        if t.ndim <= dim or t.shape[dim] % groups:
+            return t
+        order = torch.arange(t.shape[dim]).reshape(groups, -1).T.flatten()
+        return t.index_select(dim, torch.argsort(order) if back else order)
 
     return take
 
@@ -471,6 +478,7 @@ def tuned(
                 neat = root if names else float(f"{root:.7g}")
                 text = _in_words(name, neat, value, names, sizes[0])
                 suspect = changed(reference, f"{name}={neat:g}", text, change(neat), 1.5)
+                suspect = replace(suspect, source=SOLVED)
                 if there != root:
                     run = _by_shape(reference, change, neat, there)
                     suspect = replace(suspect, run=run, change=None)
