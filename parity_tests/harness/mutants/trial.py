@@ -3,9 +3,9 @@
 A worker loads torch and all else that is not this project's, and forks a pytest that loads the
 NumPy side and collects its tests, once for many mutants. For each of them that forks again, gives
 the mutated function its new code, and runs the tests until the first one fails, those that killed
-most before it first. A mutant that is not inside a function, or in one that was called while the
-tests were loaded, has a pytest of its own that loads it in the place of its file. No file on disk
-is ever changed.
+most in the least time before it first. A mutant that is not inside a function, or in one that was
+called while the tests were loaded, has a pytest of its own that loads it in the place of its file.
+No file on disk is ever changed.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import importlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
+import json
 import math
 import os
 import resource
@@ -58,20 +59,21 @@ def killed(file: str, tests: tuple[str, ...], sources: Sequence[str]) -> list[bo
 def _time_without(tests: tuple[str, ...]) -> float:
     """How much of the processor the tests take as they are.
 
-    Loads what they load, for the forks to share.
+    Loads what they load, for the forks to share, and notes how long each takes.
     """
     import pytest  # noqa: F401 - before the first fork, and what takes long to load
     import torch  # noqa: F401
 
     started = _spent()
-    with tempfile.NamedTemporaryFile("r") as modules:
-        if not _passes(tests, 600, modules=modules.name):
+    with tempfile.NamedTemporaryFile("r") as notes:
+        if not _passes(tests, 600, notes=notes.name):
             raise Unsound(f"the tests fail as they stand: {' '.join(tests)}")
-        names = modules.read().split()
+        noted = json.load(notes)
+    _takes.update(noted["seconds"])
     seconds = _spent() - started
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for name in names:
+        for name in noted["modules"]:
             with contextlib.suppress(ImportError):
                 importlib.import_module(name)
     gc.collect()
@@ -86,11 +88,18 @@ def _spent() -> float:
 
 
 _kills: collections.Counter[str] = collections.Counter()
-"""How many mutants each test has killed: those that killed most run first."""
+"""How many mutants each test has killed."""
+_takes: dict[str, float] = {}
+"""How many seconds each test takes."""
+
+
+def _worth(test: str) -> float:
+    """How many mutants a test kills in a second, as far as is known."""
+    return (1 + _kills[test]) / (0.01 + _takes.get(test, 0.0))
 
 
 def _passes(
-    tests: Sequence[str], seconds: float, mutant: tuple[str, str] | None = None, modules: str = ""
+    tests: Sequence[str], seconds: float, mutant: tuple[str, str] | None = None, notes: str = ""
 ) -> bool:
     """Whether the tests pass in a pytest of their own."""
 
@@ -98,9 +107,11 @@ def _passes(
         _limit(seconds)
         if mutant:
             sys.meta_path.insert(0, _Finder(*mutant))
-        passed = _run(tests, _Straight(say)) == 0
-        if modules:
-            Path(modules).write_text("\n".join(m for m in sys.modules if _foreign(m)))
+        plugin = _Straight(say)
+        passed = _run(tests, plugin) == 0
+        if notes:
+            noted = {"modules": list(filter(_foreign, sys.modules)), "seconds": plugin.took}
+            Path(notes).write_text(json.dumps(noted))
         say(SURVIVED if passed else KILLED)
 
     said = _fork(child)
@@ -143,18 +154,20 @@ def _run(tests: Sequence[str], plugin: object) -> int:
 
 
 class _Straight:
-    """A plugin for pytest: the tests that killed most first, and an end at the first failure."""
+    """A plugin for pytest: the tests that kill most first, and an end at the first failure."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self.say = say
+        self.took: dict[str, float] = {}
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         if report.failed:
             self.say(KILLED + report.nodeid)
             os._exit(0)
+        self.took[report.nodeid] = self.took.get(report.nodeid, 0.0) + report.duration
 
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
-        items.sort(key=lambda item: -_kills[item.nodeid])
+        items.sort(key=lambda item: -_worth(item.nodeid))
 
 
 class _Swapper(_Straight):
@@ -206,7 +219,7 @@ class _Swapper(_Straight):
                 return
             for function in functions[_name(old)]:
                 function.__code__ = new
-        session.items.sort(key=lambda item: -_kills[item.nodeid])
+        session.items.sort(key=lambda item: -_worth(item.nodeid))
         for item, following in zip(session.items, [*session.items[1:], None]):
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
         say(SURVIVED)
