@@ -69,6 +69,7 @@ FRAME = {
         "parity_tests/regularization/test_dropout.py",
         "parity_tests/initialization/test_uniform_normal.py",
     ),
+    "optimization/optimizer.py": ("parity_tests/optimization/test_sgd.py",),
     "mt19937.py": ("parity_tests/test_random.py",),
     "exact_arithmetic.py": ("parity_tests/test_random.py",),
 }
