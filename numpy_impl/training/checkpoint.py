@@ -109,7 +109,7 @@ def _require_alike(name: str, saved: Any, own: Any) -> None:
     if not isinstance(saved, Mapping):
         raise ValueError(f"{name} in the file is no state_dict but a {type(saved).__name__}")
     lacks, foreign = (
-        ", ".join(map(str, keys)) for keys in (own.keys() - saved, saved.keys() - own)
+        ", ".join(sorted(map(str, keys))) for keys in (own.keys() - saved, saved.keys() - own)
     )
     if lacks or foreign:
         raise ValueError(

@@ -164,6 +164,36 @@ class TestLRRangeTest(RuleCase):
             log.require(not short.diverged and str(short.steepest) == "nan", f"{short}")
         log.require(said[0] == said[1] and "diverged" in said[0], f"{said}")
 
+    def check_losses_as_handed_are_judged_as_they_say(self, log, rng):
+        arrays, handed = given(rng), [2.0, 1.0, 3.0, 1.5, 4.0, 4.1]
+        for impl, test in ((numpy_impl, type(self).numpy), (torch_impl, theirs.lr_range_test)):
+            for training in (True, False):
+                model, loader, criterion, optimizer = setup(impl, arrays)
+                modes, coming = list[Any](), iter(handed)
+                last = list(model.modules())[-1].eval()
+                model.train(training)
+                last.train(not training)
+
+                def note(module, args, output, modes=modes):
+                    modes.append([m.training for m in module.modules()])
+
+                def hand(module, args, output, coming=coming):
+                    return output * 0 + next(coming)
+
+                model.register_forward_hook(note)
+                criterion.register_forward_hook(hand)
+                options: dict[str, Any] = {"steps": 9, "smoothing": 0.0, "stop": 4.0}
+                found = test(model, loader, criterion, optimizer, **options)
+                where = f"{impl.__name__}: {found}"
+                log.require(found.loss == found.smoothed == handed, where)  # 4 is not above 4
+                log.require(found.diverged and found.suggestion == found.lr[1] / 10, where)
+                log.require(
+                    bool(np.allclose(found.lr, 10.0 ** np.arange(-6, -1.5, 0.75)[:6])), where
+                )
+                log.require(found.steepest == found.lr[2], where)
+                own = [m.training for m in model.modules()]  # a part may be in another mode
+                log.require(modes[0] == (own if training else [True] * len(own)), f"{modes[0]}")
+
     def check_a_loss_that_is_not_finite_ends_it(self, log, rng):
         arrays = given(rng)
         for impl, test in ((numpy_impl, type(self).numpy), (torch_impl, theirs.lr_range_test)):
@@ -216,10 +246,13 @@ class TestLRRangeTest(RuleCase):
         arrays = given(rng)
         wrong: list[tuple[dict[str, Any], str]] = [
             ({"low": 0.0}, "0 < low < high"),
-            ({"low": 1.0, "high": 0.1}, "0 < low < high"),
-            ({"steps": 1}, "steps"),
-            ({"smoothing": 1.0}, "smoothing"),
-            ({"stop": 1.0}, "stop"),
+            ({"low": 0.1, "high": 0.1}, "0 < low < high"),
+            ({"high": np.inf}, "0 < low < high, got low=1e-06 high=inf"),
+            ({"steps": 1}, "steps must be a whole number of at least 2, got 1"),
+            ({"steps": 2.0}, "got 2.0"),
+            ({"smoothing": 1.0}, "got smoothing=1.0 stop=4.0"),
+            ({"smoothing": -0.1}, "got smoothing=-0.1"),
+            ({"stop": 1.0}, "stop=1.0"),
         ]
         for impl, test in ((numpy_impl, type(self).numpy), (torch_impl, theirs.lr_range_test)):
             model, loader, criterion, optimizer = setup(impl, arrays)

@@ -202,17 +202,24 @@ class TestRNN(ModuleParity):
     }
     config = {"input_size": 3, "hidden_size": 4}
     refusals = [
-        Refusal({"input_size": 0, "hidden_size": 4}, says="input_size must be greater than zero"),
-        Refusal({"input_size": 3, "hidden_size": 0}, says="hidden_size must be greater"),
-        Refusal({"input_size": 3, "hidden_size": 4.0}, says="hidden_size should be of type int"),
+        Refusal(
+            {"input_size": 0, "hidden_size": 4}, says="input_size must be greater than zero, got 0"
+        ),
+        Refusal(
+            {"input_size": 3, "hidden_size": 0}, says="hidden_size must be greater than zero, got 0"
+        ),
+        Refusal(
+            {"input_size": 3, "hidden_size": 4.0},
+            says="hidden_size should be of type int, got: float",
+        ),
         Refusal({**config, "num_layers": 0}, says="num_layers must be greater than zero, got 0"),
         Refusal({**config, "nonlinearity": "sigmoid"}, says="'sigmoid'. Select from 'tanh' or"),
         Refusal({**config, "dropout": 1.5, "num_layers": 2}, says=r"range \[0, 1\], got 1.5"),
-        Refusal({**config, "bias": 1}, says="bias should be of type bool"),
-        Refusal({**config, "batch_first": 1}, says="batch_first should be of type bool"),
+        Refusal({**config, "bias": 1}, says="bias should be of type bool, got: int"),
+        Refusal({**config, "batch_first": 1}, says="batch_first should be of type bool, got: int"),
         Refusal(config, (np.zeros(3),), r"2 or 3 axes, got shape \(3,\)"),
         Refusal(config, (np.zeros((5, 2, 4)),), r"\(\*, 3\), got \(5, 2, 4\)"),
-        Refusal(config, (np.zeros((0, 2, 3)),), "larger than 0"),
+        Refusal(config, (np.zeros((0, 2, 3)),), "larger than 0 in RNN"),
         Refusal(
             config, (np.zeros((5, 2, 3)), np.zeros((1, 3, 4))), r"\(1, 2, 4\), got \(1, 3, 4\)"
         ),
@@ -378,9 +385,10 @@ def test_a_first_layer_spares_the_gradient_of_the_data():
 
 
 def test_dropout_without_a_layer_after_it_is_warned_of_on_both_sides():
-    for rnn in (ours.RNN, theirs.RNN):
-        with pytest.warns(UserWarning, match="num_layers"):
+    for rnn in (theirs.RNN, ours.RNN):
+        with pytest.warns(UserWarning, match="num_layers") as told:
             rnn(3, 4, dropout=0.5)
+    assert "dropout=0.5" in str(told[0].message) and told[0].filename == __file__
 
 
 def test_the_classifier_starts_with_orthogonal_recurrent_weights():

@@ -257,7 +257,10 @@ class TestSaveCheckpoint(RuleCase):
             path = Path(folder) / "run"
             for io in (ours, theirs):
                 for parts, where in (
-                    ({"rule": {"fn": [abs]}}, r"rule\.fn\.0 is a builtin_function"),
+                    (
+                        {"rule": {"fn": [0, abs]}},
+                        r"rule\.fn\.1 is a builtin_function_or_method, wh",
+                    ),
                     ({"x": {(1, 2): 3}}, r"x has the key \(1, 2\)"),
                     ({"x": object()}, "x is a object"),
                     ({"x": {True: 1}}, "x has the key True"),
@@ -334,10 +337,18 @@ class TestSaveCheckpoint(RuleCase):
                 self.io(run).save_checkpoint(path, **run.parts, epoch=1)
                 load, before = self.io(other).load_checkpoint, _copied(other.everything())
                 for parts, text in (
-                    ({"model": other.model, "weights": other.model}, "has no weights: it holds"),
-                    ({"model": other.model, "epoch": 2}, "epoch must have load_state_dict"),
-                    ({"model": other.model, "optimizer": other.scheduler}, "another kind"),
-                    ({"model": other.model, "scheduler": other.optimizer}, "another kind"),
+                    (
+                        {"model": other.model, "weights": other.model, "bias": other.model},
+                        "has no weights, bias: it holds model, optimizer, scheduler, generator, ep",
+                    ),
+                    ({"model": other.model, "epoch": 2}, "epoch must have .* got a int; leave"),
+                    ({"epoch": other.model}, "epoch in the file is no state_dict but a int$"),
+                    (
+                        {"model": other.model, "scheduler": other.optimizer},
+                        "lacks param_groups, state and has _.*, last_epoch.* besides$",
+                    ),
+                    ({"model": other.nn.Sequential()}, "lacks nothing and has 0.weight, 1.bias"),
+                    ({"model": other.model, "optimizer": other.scheduler}, "has param_groups, st"),
                     ({"optimizer": other.optimizer, "model": other.nn.Linear(64, 16)}, "weight"),
                     (
                         {
