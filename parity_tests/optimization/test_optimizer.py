@@ -301,3 +301,11 @@ def test_hooks_around_a_step_are_called_as_torchs_are():
         *("before", "after"),
         "after",
     ]
+
+
+def test_a_schedule_is_told_whether_a_step_was_made_before():
+    optimizer = SignSGD([nn.Parameter(np.ones(2))])
+    with pytest.warns(UserWarning, match="before `optimizer.step"):
+        optim.lr_scheduler.ExponentialLR(optimizer, 0.5).step()
+    optimizer.step()
+    optim.lr_scheduler.ExponentialLR(optimizer, 0.5).step()
