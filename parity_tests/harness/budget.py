@@ -15,8 +15,9 @@ what is outside its budget is looked at again. In float64, up to a thousand budg
 is then moved a dozen times by one unit in the last place, not twice, for there are places where
 most such moves come to nothing (x / 0.86 near 1e4 has one value for several x); what it may move is
 the most that it did. In float32, up to ten: both sides run on a dozen inputs like these, every
-number up to 2^-8 nearer to zero, torch's worst error is the measure and our middle one is held
-against it. Chance passes that, a mistake does not.
+number up to 2^-8 nearer to zero, torch's worst error, rounding otherwise inside where it may (see
+`rounding`), is the measure and our middle one is held against it. Chance passes that, a mistake
+does not.
 
 NaN and infinity are compared by place and sign, never by difference.
 """
@@ -146,7 +147,8 @@ def compare(
         seed: of the jitter.
         by_step: the first axis counts steps, and each step has a budget of its own.
         jitters: how often the reference runs again to see what one ulp does.
-        nearby: what runs in its place then, in float64: the reference with roundings of its own.
+        nearby: what runs in its place then, and at a closer look in float32: the reference with
+            roundings of its own.
     """
     given = {k: x.astype(dtype) if x.dtype.kind == "f" else x for k, x in given.items()}
     got = ours({k: x.copy() for k, x in given.items()})
@@ -157,21 +159,22 @@ def compare(
             found = hold(got, closer, dtype, by_step)
         return found
     rng = np.random.default_rng(seed)
-    draws = _draws(reference, [given] + [jitter(given, rng) for _ in range(jitters)])
+    inputs = [given] + [jitter(given, rng) for _ in range(jitters)]
+    draws = _draws(reference, reference, inputs)
     found = hold(got, Known(draws[0][1], _errors(draws)), dtype, by_step)
     if by_chance(found):
         looks = [alike(given, rng) for _ in range(SECOND_LOOK)]
-        draws = _draws(reference, looks)
+        draws = _draws(nearby or reference, reference, looks)
         noise = _errors(draws)
         again = [hold(ours(x), Known(e, noise), dtype, by_step) for x, (_, e) in zip(looks, draws)]
         found = [sorted(d, key=_badness)[len(d) // 2] for d in zip(*again, strict=True)]
     return found
 
 
-def _draws(reference: Run, nearby: list[dict[str, Array]]) -> list[tuple[Arrays, Arrays]]:
+def _draws(rough: Run, exact: Run, inputs: list[dict[str, Array]]) -> list[tuple[Arrays, Arrays]]:
     """The reference in float32, and in float64 on the same numbers, for each of several inputs."""
     with np.errstate(all="ignore"):
-        return [(reference(x), reference(_widen(x))) for x in nearby]
+        return [(rough(x), exact(_widen(x))) for x in inputs]
 
 
 def _errors(draws: list[tuple[Arrays, Arrays]]) -> dict[str, list[Array]]:
