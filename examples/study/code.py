@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import builtins
 import io
 import keyword
 import re
+import textwrap
 import tokenize
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from html import escape
+from types import MappingProxyType
 from typing import Any
 
 from markupsafe import Markup
@@ -27,9 +30,20 @@ CLASSES = {  # the few colours of the pages
 PLAIN = frozenset(keyword.kwlist) | frozenset(dir(builtins)) | {"self", "np", "torch", "Any"}
 
 
-def block(source: str, shared: Collection[str] = ()) -> Markup:
-    """A piece of source; names in `shared` become marks that light up together."""
-    return Markup(f'<pre class="code" tabindex="0"><code>{highlight(source, shared)}</code></pre>')
+def block(
+    source: str, shared: Collection[str] = (), joined: Mapping[str, int] = MappingProxyType({})
+) -> Markup:
+    """A piece of source; names in `shared` become marks that light up together.
+
+    With a name of `joined` the line that makes it lights up too.
+    """
+    lines = highlight(source, shared).split("\n")
+    for number in {*joined.values()}:
+        if lines[number].count("<span") == lines[number].count("</span>"):  # no string goes on
+            names = " ".join(sorted(name for name, n in joined.items() if n == number))
+            lines[number] = f'<span class="makes" data-makes="{names}">{lines[number]}</span>'
+    inner = "\n".join(lines)
+    return Markup(f'<pre class="code" tabindex="0"><code>{inner}</code></pre>')
 
 
 def diff(lines: Sequence[str]) -> Markup:
@@ -83,3 +97,17 @@ def names(source: str) -> set[str]:
     except (tokenize.TokenError, IndentationError):  # a piece cut out of its place
         found |= set(re.findall(r"[A-Za-z_]\w+", source))
     return {n for n in found - PLAIN if len(n) > 1 and not n.startswith("__") or n == "__init__"}
+
+
+def made(source: str) -> dict[str, int]:
+    """The names that get a value in one place of a piece, and the line, from 0, of that place."""
+    places: dict[str, list[int]] = {}
+    try:
+        tree = ast.parse(textwrap.dedent(source))
+    except SyntaxError:  # a line of what one would write
+        return {}
+    for node in ast.walk(tree):
+        name = getattr(node, "attr", None) or getattr(node, "id", None)
+        if name and isinstance(getattr(node, "ctx", None), ast.Store):
+            places.setdefault(name, []).append(node.lineno - 1)  # type: ignore[attr-defined]
+    return {name: lines[0] for name, lines in places.items() if len(lines) == 1}

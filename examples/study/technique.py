@@ -172,9 +172,12 @@ def _row(
     facts: Mapping[str, builtin.Facts],
     shared: set[str],
 ) -> dict[str, Any]:
-    ours = code.block(row.ours.source, shared) if row.ours else None
+    left = row.ours.source if row.ours else ""
     right, note = beside(row, built, facts)
-    theirs = code.block(right, shared) if right else None
+    made, same = code.made(left), code.made(right)
+    both = shared & made.keys() & same.keys()  # each side makes it in one line: no doubt which
+    ours = code.block(left, shared, {n: made[n] for n in both}) if left else None
+    theirs = code.block(right, shared, {n: same[n] for n in both}) if right else None
     said = row.ours.doc if row.ours and row.name not in public else None
     return {
         "name": row.name,

@@ -233,6 +233,17 @@ def test_code_marks_what_both_sides_name():
     assert "&lt;" in text
 
 
+def test_a_line_is_joined_where_one_place_makes_a_name():
+    piece = "    def f(self, x):\n        mean = x.mean()\n        self.var, y = g(mean)\n"
+    piece += "        y += 1\n"
+    assert code.made(piece) == {"mean": 1, "var": 2}
+    assert code.made("y = layer(") == {}
+    lines = code.block("mean = 1\nvar = mean", {"mean"}, {"mean": 0}).split("\n")
+    assert 'data-makes="mean"' in lines[0] and "data-makes" not in lines[1]
+    long = code.block('text = """a\nb"""', {"text"}, {"text": 0})
+    assert "data-makes" not in long, "a line that a string goes on from is not closed"
+
+
 def test_scripts_in_cells_become_notebooks(tmp_path):
     script = tmp_path / "script.py"
     script.write_text('# %% [markdown]\n# Words.\n\n# %%\nprint("a < b")\n')

@@ -87,6 +87,13 @@ def test_a_notebook_is_saved_and_not_shown(page, site):
     assert page.url.endswith("examples.html")
 
 
+def test_the_two_lines_that_make_a_name_light_up_with_it(page, site):
+    go(page, site, "training/step.html")
+    page.locator(".row .n[data-n=norm]").first.click()
+    lines = [line.inner_text().strip() for line in page.locator(".makes.lit").all()]
+    assert len(lines) == 2 and all(line.startswith("norm = ") for line in lines)
+
+
 def test_both_columns_show_beside_each_other_and_on_a_phone_one_under_the_other(page, site):
     go(page, site, "optimization/adam.html")
     row = page.locator("#Adam-update")

@@ -2,7 +2,9 @@
 // Two comforts; the pages can be read without. A name lights up wherever it stands, on both sides,
 // and the search looks through what the index file lists.
 
-const marks = (name) => document.querySelectorAll(`.n[data-n="${CSS.escape(name)}"]`);
+// Where both sides make it in one line each, these lines light up with it.
+const marks = (name) =>
+  document.querySelectorAll(`.n[data-n="${CSS.escape(name)}"], [data-makes~="${CSS.escape(name)}"]`);
 let held = null;
 
 function light(name, on) {
