@@ -75,7 +75,13 @@ class TestExpectedImprovement(FunctionParity):
     refusals = [
         Refusal({"best": 0.0}, (np.zeros(3), np.ones(2)), r"mean \(3,\), variance \(2,\)"),
         # torch promotes
-        Refusal({"best": 0.0}, (np.zeros(3), np.ones(3, np.float32)), "float64", torch=False),
+        *(
+            Refusal({"best": 0.0}, given, says, torch=False)
+            for given, says in (
+                ((np.zeros(3), np.ones(3, np.float32)), "^variance must be float64"),
+                ((np.zeros(3, int), np.ones(3)), "^mean must be float32 or float64"),
+            )
+        ),
     ]
     mistakes = {
         "sign swapped": Mistake(
