@@ -1043,6 +1043,25 @@ def test_two_mistakes_of_an_adam_are_both_named(mine, options, says):
     assert result.cause.count("; and ") == len(says) - 1
 
 
+class RootOfNothing:
+    """Adadelta that is right at first and NaN from then on, as a root of what is negative."""
+
+    def __init__(self, params, lr=1.0):
+        self.params, self.lr, self.taken = list(params), lr, 0
+
+    def step(self):
+        self.taken += 1
+        for p in self.params:
+            if p.grad is not None:
+                root = np.sqrt(1e-6) / np.sqrt(0.1 * p.grad**2 + 1e-6)
+                p.data -= self.lr * root * p.grad * (1 if self.taken == 1 else np.nan)
+
+
+def test_what_ends_in_nan_is_near_nothing():
+    result, text = told(RootOfNothing, optim.Adadelta, kwargs={"lr": 1.0})
+    assert result.cause == "unknown" and "leaves 0 of" not in text, text
+
+
 def test_adam_written_out_is_torchs():
     for kind, options in (
         (optim.Adam, {"lr": 0.01, "weight_decay": 0.1}),

@@ -158,7 +158,8 @@ def _hold(guess: _Guess, trials: Sequence[tuple[Scenario, Trial]]) -> tuple[floa
                 if mine.shape == value.shape
                 else math.inf
             )
-            residual = max(residual, apart / travelled if travelled else apart)
+            share = apart / travelled if travelled else apart
+            residual = max(residual, share if math.isfinite(share) else math.inf)
         if units > 1:
             break
     return units, residual
