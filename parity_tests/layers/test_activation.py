@@ -439,3 +439,10 @@ def test_an_infinite_or_nan_gradient_comes_out_where_torch_has_it(name, dtype):
         layer(x)
         getattr(theirs, name)()(tensor).backward(torch.from_numpy(dy))
         np.testing.assert_array_equal(layer.backward(dy), to_numpy(tensor.grad))
+
+
+@pytest.mark.parametrize("slope", [0.1, -0.2])
+def test_the_sign_of_a_leaky_zero_is_torchs(slope):
+    x = np.array([0.0, -0.0])
+    y, twin = ours.leaky_relu(x, slope), theirs.leaky_relu(torch.from_numpy(x), slope)
+    assert np.signbit(y).tolist() == torch.signbit(twin).tolist()
