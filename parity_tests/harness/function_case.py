@@ -37,6 +37,7 @@ from parity_tests.harness.limits import (
     function_overflow_is_silent,
 )
 from parity_tests.harness.refusal import REFUSALS, Refusal, raises, refused, says
+from parity_tests.harness.rounding import otherwise
 from parity_tests.harness.signatures import backward_arguments
 from parity_tests.harness.stand_ins import Compared, Place
 
@@ -56,6 +57,7 @@ class FunctionParity(Case):
         refusals: bad input, in addition to what every function must refuse.
         layouts: how inputs and cotangent may lie in memory.
         aliases: True where results may share memory with what was handed in, as torch's do.
+        network: True where steps follow each other inside: each may round in its own way.
         mistakes: wrong stand-ins for `numpy`, or pairs of them for `numpy` and `backward`.
     """
 
@@ -67,6 +69,7 @@ class FunctionParity(Case):
     refusals: ClassVar[Sequence[Refusal]] = ()
     layouts: ClassVar[Mapping[str, Callable[[Array], Array]]] = LAYOUTS
     aliases: ClassVar[bool] = False
+    network: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -187,12 +190,14 @@ class FunctionParity(Case):
         self, name: str, given: Mapping[str, Array], config: Config, rng: np.random.Generator
     ) -> Compared:
         seed = int(rng.integers(2**31))
+        theirs = partial(self.run_torch, config=config, seed=seed)
         return Compared(
             name,
             lambda case, g: case.run_numpy(g, config, seed),
-            lambda g: self.run_torch(g, config, seed),
+            theirs,
             given,
             seed,
+            nearby=otherwise(self, theirs, seed),
         )
 
     def plain(self) -> Regime:
@@ -315,8 +320,9 @@ class FunctionParity(Case):
                     log.require(same(x, kept[k]), f"{k} was changed in place")
                 return found
 
-            theirs = compare(run, lambda g: self.run_torch(g, config, 5), cast, "float64")
-            log.compare(theirs, layout)
+            theirs = partial(self.run_torch, config=config, seed=5)
+            nearby = otherwise(self, theirs)
+            log.compare(compare(run, theirs, cast, "float64", nearby=nearby), layout)
 
     def _called_twice(self, log: Log, rng: np.random.Generator, config: Config) -> None:
         """What one call returned is fresh: it is no input, and the next call leaves it alone."""

@@ -18,7 +18,7 @@ import torch
 
 import numpy_impl
 from parity_tests.harness.bridge import to_numpy, to_torch
-from parity_tests.harness.budget import Arrays, Run
+from parity_tests.harness.budget import Arrays
 from parity_tests.harness.case import Case, Check, Log, Settings
 from parity_tests.harness.inputs import (
     LAYOUTS,
@@ -32,7 +32,7 @@ from parity_tests.harness.inputs import (
 )
 from parity_tests.harness.module_rules import EVERY_CONFIG, ONE_CONFIG, Rule
 from parity_tests.harness.refusal import Refusal
-from parity_tests.harness.rounding import rounded_layers
+from parity_tests.harness.rounding import otherwise
 from parity_tests.harness.stand_ins import Compared, Place
 
 
@@ -170,9 +170,7 @@ class ModuleParity(Case):
                 theirs,
                 given,
                 seed,
-                nearby=partial(_rounded, theirs, np.random.default_rng(seed))
-                if self.network
-                else None,
+                nearby=otherwise(self, theirs, seed),
             )
 
     def fill(self, module: numpy_impl.nn.Module, rng: np.random.Generator) -> dict[str, Array]:
@@ -282,8 +280,3 @@ class ModuleParity(Case):
 
 def _run(case: ModuleParity, given: Arrays, config: Config, mode: str, seed: int) -> Arrays:
     return case.run_numpy(given, config, mode, seed)
-
-
-def _rounded(theirs: Run, rng: np.random.Generator, given: Arrays) -> Arrays:
-    with rounded_layers(rng):
-        return theirs(given)

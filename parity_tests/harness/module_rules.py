@@ -6,6 +6,7 @@ import copy
 import inspect
 import warnings
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from parity_tests.harness.limits import (
 )
 from parity_tests.harness.promised import far_from_promised
 from parity_tests.harness.refusal import Refusal, raises, refused, says
+from parity_tests.harness.rounding import otherwise
 
 if TYPE_CHECKING:
     from parity_tests.harness.module_case import ModuleParity
@@ -94,10 +96,9 @@ def memory_layouts(case: ModuleParity, log: Log, rng: np.random.Generator, confi
                 log.require(same(x, kept[k]), f"{k} was changed in place")
             return found
 
-        log.compare(
-            compare(run, lambda g: case.run_torch(g, config, "train", 5), cast, "float64"),
-            layout,
-        )
+        theirs = partial(case.run_torch, config=config, mode="train", seed=5)
+        nearby = otherwise(case, theirs)
+        log.compare(compare(run, theirs, cast, "float64", nearby=nearby), layout)
 
 
 def used_twice(case: ModuleParity, log: Log, rng: np.random.Generator, config: Config) -> None:
@@ -153,7 +154,8 @@ def used_twice(case: ModuleParity, log: Log, rng: np.random.Generator, config: C
             found[f"gradient {k}"] = to_numpy(p.grad if p.grad is not None else torch.zeros_like(p))
         return found | {f"buffer {k}": to_numpy(b) for k, b in module.named_buffers()}
 
-    log.compare(compare(ours, theirs, both, "float64"), "used twice")
+    nearby = otherwise(case, theirs)
+    log.compare(compare(ours, theirs, both, "float64", nearby=nearby), "used twice")
 
 
 def backward_needs_a_forward(

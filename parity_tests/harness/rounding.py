@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,8 @@ from torch.optim.optimizer import (
     register_optimizer_step_post_hook,
     register_optimizer_step_pre_hook,
 )
+
+from parity_tests.harness.budget import Arrays, Run
 
 
 def _error(like: torch.Tensor, size: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
@@ -122,3 +125,13 @@ def rounded_steps(rng: np.random.Generator) -> Iterator[None]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+def otherwise(case: Any, theirs: Run, seed: int = 0) -> Run | None:
+    """The reference as it may round inside, for a case that is a `network`; None for others."""
+    return partial(_rounded, theirs, np.random.default_rng(seed)) if case.network else None
+
+
+def _rounded(theirs: Run, rng: np.random.Generator, given: Arrays) -> Arrays:
+    with rounded_layers(rng):
+        return theirs(given)

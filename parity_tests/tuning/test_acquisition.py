@@ -72,6 +72,7 @@ class TestExpectedImprovement(FunctionParity):
         "zeros": lambda rng, shape: np.zeros(shape),
     }
     differentiable = 2
+    network = True  # autograd adds terms that cancel in the tail
     refusals = [
         Refusal({"best": 0.0}, (np.zeros(3), np.ones(2)), r"mean \(3,\), variance \(2,\)"),
         # torch promotes
