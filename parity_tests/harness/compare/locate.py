@@ -212,7 +212,10 @@ class Nearby:
         moved = {}
         for name, x in given.items():  # equal numbers stay equal: a tie is not to be broken
             values, place = np.unique(x, return_inverse=True)
-            moved[name] = jitter({name: values}, self.rng)[name][place].reshape(x.shape)
+            near = jitter({name: values}, self.rng)[name]
+            if x.size and x.dtype.kind == "f" and x.min() >= 0 and x.max() == 1:
+                near[values == 1] = 1  # just below 1 the logarithm of 1 - p is another one
+            moved[name] = near[place].reshape(x.shape)
         return {
             k: np.clip(x, given[k].min(), given[k].max()) if x.dtype.kind == "f" and x.size else x
             for k, x in moved.items()
