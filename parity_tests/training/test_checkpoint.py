@@ -222,6 +222,8 @@ class TestSaveCheckpoint(RuleCase):
             for shape in ((), (0, 3), (2, 3))
         }
         nested = {"a.b": np.array(1.0), "a": {"b": np.array(2.0)}}  # the same way spelt twice
+        nested |= {"c.d": np.array(3.0), "c": {"d": np.array(4.0)}}
+        nested |= {"listed": [np.array(5.0)], "tupled": (np.array([6.0]),)}
         tangled = {
             "transposed": rng.standard_normal((3, 4)).T,
             "reversed": rng.standard_normal(5)[::-1],
@@ -314,6 +316,10 @@ class TestSaveCheckpoint(RuleCase):
                 save_file({"x": np.zeros(2)}, path)
                 log.require(
                     told("found 'no format'", ValueError, io.load_checkpoint, path), "foreign"
+                )
+                save_file({"x": np.zeros(2)}, path, {"format": "another"})
+                log.require(
+                    told("found 'another'", ValueError, io.load_checkpoint, path), "another"
                 )
                 for tree in _HOSTILE:
                     about = {"format": ours.FORMAT, "tree": tree}
@@ -418,6 +424,8 @@ def _tensor(item: tuple[str, Any]) -> tuple[str, torch.Tensor]:
 def _tensors(given: Any) -> Any:
     if isinstance(given, dict):
         return {k: _tensors(v) for k, v in given.items()}
+    if isinstance(given, list | tuple):
+        return type(given)(map(_tensors, given))
     return torch.from_numpy(np.array(given))
 
 
@@ -428,5 +436,7 @@ def _copied(state: dict[str, Any]) -> dict[str, Any]:
 def _same(a: Any, b: Any) -> bool:
     if isinstance(b, dict):
         return a.keys() == b.keys() and all(_same(a[k], b[k]) for k in b)
+    if isinstance(b, list | tuple):
+        return type(a) is type(b) and len(a) == len(b) and all(map(_same, a, b))
     a = to_numpy(a) if isinstance(a, torch.Tensor) else np.asarray(a)
     return bool(a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes())
