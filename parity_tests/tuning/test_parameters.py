@@ -52,6 +52,8 @@ class ParameterParity(RuleCase):
         for mine, other in self.pairs():
             log.require(dataclasses.asdict(mine) == dataclasses.asdict(other), f"{mine}, {other}")
             log.require(repr(mine) == repr(other), f"{mine}, torch side {other}")
+            for one in (mine, other):
+                log.require(len({one, dataclasses.replace(one)}) == 1, f"{one} has no hash")
 
 
 class Rounded(ours.Choice):
@@ -197,3 +199,15 @@ class TestInteger(ParameterParity):
         numbers = [type(self).numpy(1, 3).icdf((i + 0.5) / 300) for i in range(300)]
         counts = [numbers.count(n) for n in (1, 2, 3)]
         log.require(counts == [100, 100, 100], f"shares {counts}")
+
+
+def test_the_last_quantile_names_the_last_value():
+    for p in (ours, theirs):
+        assert p.Choice(["a", "b", "c"]).icdf(1.0) == "c"
+
+
+def test_a_grid_has_every_whole_number_as_long_as_there_are_no_more():
+    for p in (ours, theirs):
+        assert p.Integer(1, 5).grid(5) == [1, 2, 3, 4, 5]
+        assert len(p.Integer(1, 6).grid(5)) == len(p.Integer(-3, 6).grid(5)) == 5
+        assert p.Integer(1, 4, log=True).grid(5) == [1, 2, 3, 4]

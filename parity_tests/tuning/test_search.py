@@ -1,10 +1,12 @@
 """Grid and random search: the same trials in the same order on both sides, and what they keep."""
 
+import re
 from functools import partial
 from typing import Any
 from unittest import mock
 
 import numpy as np
+import torch
 
 import numpy_impl
 import numpy_impl.tuning
@@ -31,6 +33,11 @@ def told(study):
     return [(t.number, t.config, t.seed, t.budget, t.score, t.error) for t in study.trials]
 
 
+def about(study):
+    """What a study says of itself."""
+    return study.search, study.direction, study.seed, study.settings, study.path
+
+
 class SearchParity(RuleCase):
     """The same study from both sides; settings that are refused."""
 
@@ -45,6 +52,7 @@ class SearchParity(RuleCase):
             log.require(told(mine) == told(other), f"{options}: {told(mine)}, {told(other)}")
             log.require(mine.best.number == other.best.number, f"{options}: another winner")
             log.require(mine.table() == other.table(), f"{options}: another table")
+            log.require(about(mine) == about(other), f"{about(mine)}, torch side {about(other)}")
 
     def options(self, rng):
         raise NotImplementedError
@@ -180,9 +188,47 @@ def test_the_bar_tells_the_best_so_far(capsys):
     for side in SIDES:
         side.random_search(bowl, space(side), 3, progress=True)
         shown = capsys.readouterr().err
-        assert "3/3" in shown and "best=" in shown
+        assert "3/3" in shown and re.search(r"best=\d", shown)
         side.random_search(bowl, space(side), 3, progress=False)
         assert capsys.readouterr().err == ""
+
+
+def test_the_bar_counts_trials_from_those_there_are(monkeypatch):
+    for side in (ours, theirs):
+        made: list[dict] = []
+        monkeypatch.setattr(side, "tqdm", lambda made=made, **o: made.append(o) or mock.MagicMock())
+        study = mock.Mock(trials=[mock.Mock(score=None)] * 2)
+        for progress, disable in ((None, None), (True, False), (False, True)):
+            side.bar(study, 7, progress)
+            wanted = {"total": 7, "initial": 2, "unit": "trial", "disable": disable}
+            assert made.pop() == wanted
+
+
+def test_a_grid_is_counted_and_may_be_shown_or_kept(tmp_path, capsys):
+    for side in SIDES:
+        path = tmp_path / side.__name__
+        study = side.grid_search(bowl, space(side), 2, progress=True, path=path)
+        assert f"/{len(study.trials)} [" in capsys.readouterr().err
+        assert told(side.Study.load(path)) == told(study)
+
+
+def test_numbers_of_trials_go_on_from_the_first():
+    numbers = [
+        [t.number for t in search.draw(side.SearchSpace(space(side)), 2, generator, first=3)]
+        for search, side, generator in (
+            (ours, SIDES[0], numpy_impl.Generator()),
+            (theirs, SIDES[1], torch.Generator()),
+        )
+    ]
+    assert numbers == [[3, 4], [3, 4]]
+
+
+def test_the_least_count_will_do_and_workers_want_what_they_can_find():
+    for side in SIDES:
+        assert len(side.random_search(bowl, space(side), 1).trials) == 1
+        for search in (side.random_search, side.grid_search):
+            said = refused(partial(search, lambda config: 0.0, space(side), num_workers=2))
+            assert "function at the top of a module" in str(said)
 
 
 def test_a_study_goes_on_where_it_stopped(tmp_path):

@@ -118,6 +118,11 @@ class TestSearchSpace(RuleCase):
             log.require(mine.continuous(config) == other.continuous(config), f"{config}")
         empty = mine.encode([{"lr": 0.1, "optimizer": "none"}])[0]
         log.require(np.allclose(empty, [1, 0, 0, 1, 0.5, 0.5, 0.5]), f"{empty}")
+        for p, side, space in ((ours_p, ours, mine), (theirs_p, theirs, other)):
+            kind = p.Choice(["a", "b"])
+            made = type(space)({"kind": kind, "inner": side.Conditional(kind, "kind", ["b"])})
+            absent = made.encode([{"kind": "a"}])[0].tolist()
+            log.require(absent == [1, 0, 0, 0], f"a choice that is not there: {absent}")
 
     def check_the_grid_has_every_config_once(self, log, rng):
         mine, other = self.pair()
@@ -130,6 +135,8 @@ class TestSearchSpace(RuleCase):
                     f"first {grid[0]}")  # fmt: skip
         said = [refused(partial(space.grid, 1)) for space in (mine, other)]
         log.require(said[0] == said[1] and "at least 2, got 1" in str(said[0]), f"{said}")
+        few = mine.grid(2), other.grid(2)
+        log.require(few[0] == few[1] and len(few[0]) < len(grid), f"{len(few[0])} with two points")
 
     def check_a_description_makes_the_space_again(self, log, rng):
         mine, other = self.pair()
@@ -153,7 +160,8 @@ class TestSearchSpace(RuleCase):
                 ({}, "at least one parameter"),
                 ({"lr": 0.1}, "'lr': 0.1"),
                 ({1: lr}, "1: Uniform"),
-                ({"b": inner("a", [1])}, "must be a Choice or Integer before it, got None"),
+                ({"b": inner("a", [1])}, "'b' depends on 'a', which must be a Choice or Integer"),
+                ({"b": inner("a", [1])}, "before it, got None"),
                 ({"a": lr, "b": inner("a", [1])}, "got Uniform"),
                 ({"a": p.Choice(["x"]), "b": inner("a", ["y"])}, "wanted one of ['x'], got 'y'"),
                 ({"a": p.Choice(["x"]), "b": inner("a", [])}, "exists for no value of 'a'"),
@@ -172,6 +180,9 @@ class TestSearchSpace(RuleCase):
             for config, words in configs:
                 said = refused(partial(space.check, config))
                 log.require(words in str(said), f"{config}: {said}")
+            for u in ([0.5] * 4, [0.5] * 6):
+                said = refused(partial(space.decode, np.array(u)))
+                log.require("argument 2" in str(said), f"{len(u)} quantiles for 5: {said}")
 
 
 class Asked:
@@ -248,3 +259,4 @@ class TestConditional(RuleCase):
         for side in sides:
             said = refused(partial(side, 3, "optimizer", ["sgd"]))
             log.require("wants a parameter, got 3" in str(said), f"{side}: {said}")
+            log.require(side.__dataclass_params__.frozen, f"{side} can be changed")
