@@ -127,7 +127,7 @@ def _pack(value: Any, where: str, arrays: dict[str, Array]) -> Any:
             raise TypeError(f"{where} is an array of {value.dtype}, which a checkpoint cannot hold")
         while where in arrays:  # a key with a dot in it can spell the way to another
             where += "_"
-        arrays[where] = np.array(value, order="C", dtype=value.dtype.newbyteorder("="))
+        arrays[where] = np.array(value, order="C")
         return {"array": where}
     if isinstance(value, list | tuple):
         kind = "tuple" if isinstance(value, tuple) else "list"

@@ -65,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--quick",
         action="store_true",
-        help="fewer configurations, shapes and regimes; no finite differences, layouts, mistakes",
+        help="fewer configurations, shapes and regimes; no finite differences, no layouts",
     )
     run.add_argument("--seed", type=_seed, default=0, help="of every random input (default: 0)")
     run.add_argument("--dtype", choices=DTYPES, help="compare in this one only (default: both)")

@@ -150,11 +150,6 @@ class Outcome:
         """Processor time, more or less."""
         return sum(r.seconds for r in self.results)
 
-    @property
-    def mistakes(self) -> list[CheckResult]:
-        """The checks that a named mistake is caught."""
-        return [r for r in self.results if r.name.startswith("catches[")]
-
     def worst(self, dtype: str, kinds: Iterable[str]) -> tuple[Worst, str] | None:
         """The worst comparison of those kinds, and the check that made it."""
         wanted = set(kinds)

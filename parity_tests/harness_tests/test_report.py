@@ -18,10 +18,10 @@ EMPTY = {"meta", "link", "br", "hr", "img", "input", "path", "use", "rect", "cir
 def made_run(*worst, failures=(), curves=()):
     """A run of two techniques, one of which compared what is given."""
     first = Technique("layers", "Linear<3>", "linear", "m", "TestLinear", "x & y", ("agrees[a]",))
-    second = Technique("tuning", "Search", "search", "m", "TestSearch", "", ("catches[b]",))
+    second = Technique("tuning", "Search", "search", "m", "TestSearch", "", ("refusals[b]",))
     result = CheckResult("agrees[a]", 3, 2, 0.5, tuple(worst), tuple(failures), tuple(curves))
-    caught = CheckResult("catches[b]", rules=1)
-    outcomes = [Outcome(first, {0: result}), Outcome(second, {0: caught})]
+    refused = CheckResult("refusals[b]", rules=1)
+    outcomes = [Outcome(first, {0: result}), Outcome(second, {0: refused})]
     return Run(Settings(seed=9), outcomes, 1.5, 2, machine={"NumPy": "2.0 <BLAS>"})
 
 

@@ -13,6 +13,10 @@ REFUSALS = [
     Refusal({"num_inputs": 0}, says="at least 1, got 0"),
     Refusal({"num_inputs": 2.0}, says=r"whole number, at least 1, got 2\.0"),
     Refusal({"num_inputs": 2}, (X, X[:, :1]), r"b must be \(N, 2\), got \(3, 1\)"),
+    # torch promotes
+    Refusal({"num_inputs": 2}, (X.astype("i8"), X), r"^a must be float32", torch=False),
+    Refusal({"num_inputs": 2}, (X, X.astype("i8")), r"^b must be float32", torch=False),
+    Refusal({"num_inputs": 2}, (X, X.astype("f4")), r"^b must be float64", torch=False),
     Refusal({"num_inputs": 2}, (X[0], X), r"a must be \(N, 2\), got \(2,\)"),
 ]
 

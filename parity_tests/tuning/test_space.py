@@ -181,7 +181,8 @@ class TestSearchSpace(RuleCase):
                 said = refused(partial(space.check, config))
                 log.require(words in str(said), f"{config}: {said}")
             for u in ([0.5] * 4, [0.5] * 6):
-                said = refused(partial(space.decode, np.array(u)))
+                at: Any = np.array(u) if side is ours else torch.tensor(u)
+                said = refused(partial(space.decode, at))
                 log.require("argument 2" in str(said), f"{len(u)} quantiles for 5: {said}")
 
 
