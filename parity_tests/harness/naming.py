@@ -34,9 +34,10 @@ class Naming:
 def naming(case: Case, settings: Settings, mistake: str) -> Naming | None:
     """What `compare` says of a mistake, in the first call that shows it.
 
-    None where `compare` takes nothing of the kind.
+    None where `compare` takes nothing of the kind, or refuses it with what it lacks.
     """
     from parity_tests.harness.compare.entry import compare
+    from parity_tests.harness.compare.mapping import Uncomparable
 
     stand_in = case.mistakes[mistake].stand_in
     result: Comparison | None = None
@@ -45,6 +46,8 @@ def naming(case: Case, settings: Settings, mistake: str) -> Naming | None:
             result = compare(**call)
             if not result:
                 return judged(result, mistake, case.mistakes)
+    except Uncomparable:
+        return None
     except Exception as error:
         return Naming(mistake, "raised", f"{type(error).__name__}: {error}")
     return None if result is None else Naming(mistake, "not seen")

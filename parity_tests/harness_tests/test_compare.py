@@ -338,6 +338,10 @@ def test_a_side_without_a_counterpart_is_noted_or_refused():
     )
     with pytest.raises(Uncomparable, match="no counterpart"):
         compare(lambda x: x, nn.Linear(4, 4), inputs=((5, 4),))
+    one = numpy_impl.nn.Linear(4, 4)
+    twice = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    with pytest.raises(Uncomparable, match=r"stand in two places\? Then 0\.weight is both's"):
+        compare(numpy_impl.nn.Sequential(one, one), twice, inputs=((5, 4),))
 
 
 @pytest.mark.parametrize(

@@ -321,9 +321,11 @@ def _connect(
             result.notes.append(f"{key}: yours has no counterpart; torch's is held at 0")
         else:
             have = ", ".join(f"{k} {v}" for k, v in slots.items()) or "no parameters"
+            like = [k for k, v in slots.items() if k.endswith(last) and v == keys[key]]
+            once = f". Does one layer stand in two places? Then {like[0]} is both's" if like else ""
             raise Uncomparable(
                 f"{key} {keys[key]} of torch has no counterpart: {code.name} has {have}; say which "
-                f"with params={{'name': {key!r}}}{_wrapping(code)}"
+                f"with params={{'name': {key!r}}}{_wrapping(code)}{once}"
             )
     if found.only_numpy and keys:
         result.notes.append(f"not mapped to anything of torch's: {', '.join(found.only_numpy)}")
