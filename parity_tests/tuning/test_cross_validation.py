@@ -190,7 +190,10 @@ class TestCrossValidate(RuleCase):
     }
 
     def check_scores_agree(self, log, rng):
-        given = {"x": 5 + 3 * rng.standard_normal((23, 4)), "y": rng.standard_normal(23)}
+        given = {
+            "x": 5 + rng.standard_normal((23, 4)) * [3, 0.2, 1e-3, 40],
+            "y": rng.standard_normal(23),
+        }
         for standardize in (False, True):
             folds = ours.k_fold(23, 4, seed=3)
 
