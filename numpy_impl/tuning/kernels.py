@@ -59,7 +59,7 @@ class _Stationary(Module):
         """(da, db)."""
         dk, diff, slope, k, scale = self.saved_for_backward(dy)
         dsq = 2 * dk * slope
-        self.log_outputscale.add_grad(np.asarray(np.einsum("nm,nm->", dk, k)))
+        self.log_outputscale.add_grad(np.asarray(np.vdot(dk, k)))
         self.log_lengthscale.add_grad(-np.einsum("nm,nmd,nmd->d", dsq, diff, diff))
         da = np.einsum("nm,nmd->nd", dsq, diff) * scale
         return da, -np.einsum("nm,nmd->md", dsq, diff) * scale
