@@ -14,10 +14,11 @@ Errors are draws, and the few of torch's may all be small, or ours the largest i
 what is outside its budget is looked at again. In float64, up to a thousand budgets: the reference
 is then moved a dozen times by one unit in the last place, not twice, for there are places where
 most such moves come to nothing (x / 0.86 near 1e4 has one value for several x); what it may move is
-the most that it did. In float32, up to ten: both sides run on a dozen inputs like these, every
-number up to 2^-8 nearer to zero, torch's worst error, rounding otherwise inside where it may (see
-`rounding`), is the measure and our middle one is held against it. Chance passes that, a mistake
-does not.
+the most that it did. Gradients so small that subnormal numbers lost digits on the way are made
+again from larger cotangents, to see how many. In float32, up to ten: both sides run on a dozen
+inputs like these, every number up to 2^-8 nearer to zero, torch's worst error, rounding otherwise
+inside where it may (see `rounding`), is the measure and our middle one is held against it. Chance
+passes that, a mistake does not.
 
 NaN and infinity are compared by place and sign, never by difference.
 """
@@ -38,7 +39,8 @@ Run = Callable[[Arrays], Arrays]
 JITTERS = 2
 SECOND_LOOK = 12  # draws to look at more closely with
 CHANCE = {"float64": 1e3, "float32": 10.0}  # budgets beyond which nothing is looked at again
-GRAIN = 2.0**-1064  # subnormal numbers lose digits to 2^-1074, and factors that follow magnify that
+GRAIN = 2.0**-1074  # what lies between the smallest numbers: no result is finer
+SUBNORMAL, LIFT = 2.0**-1000, 2.0**64  # gradients so small are made again, of cotangents so large
 BLIND = 1e-4, 1e-6  # a float64 budget above this share of the scale, and above this, proves nothing
 
 
@@ -124,7 +126,22 @@ def measure(
     with np.errstate(all="ignore"):
         truth = reference(given)
         others = [(nearby or reference)(jitter(given, rng)) for _ in range(jitters)]
+        if any(_tiny(k, x) for k, x in truth.items()):
+            others.append(_lifted(reference, given, truth))
     return Known(truth, {k: [_distance(o[k], truth[k]) for o in others] for k in truth})
+
+
+def _tiny(label: str, x: Array) -> bool:
+    return label.startswith("gradient") and bool(0 < np.max(np.abs(x), initial=0) < SUBNORMAL)
+
+
+def _lifted(reference: Run, given: Arrays, truth: Arrays) -> dict[str, Array]:
+    """The gradients, which are linear in the cotangents, without what subnormal numbers lose.
+
+    All else, and what overflows on the way, as it was.
+    """
+    lifted = reference({k: x * LIFT if "cotangent" in k else x for k, x in given.items()})
+    return {k: lifted[k] / LIFT if k.startswith("gradient") else x for k, x in truth.items()}
 
 
 def compare(

@@ -1,5 +1,6 @@
 """The budget lets rounding pass and nothing else."""
 
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -245,3 +246,16 @@ def test_what_is_saved_for_backward_may_be_an_ulp_off_in_a_network(x: float) -> 
     assert off is not None and len(set(off(given)["gradient x"].tolist())) > 1
     assert len(set(theirs(given)["gradient x"].tolist())) == 1
     assert otherwise(SimpleNamespace(network=False), theirs) is None
+
+
+def test_what_subnormal_numbers_lose_and_factors_magnify_is_measured_and_no_more_excused() -> None:
+    def product(given: Any, first: float) -> Any:
+        dy = given["cotangent"]
+        return {"gradient x": dy * first * (1e6 / first) * given["x"]}
+
+    given = {"x": np.array([3e3]), "cotangent": np.array([1.7e-322])}
+    mine = partial(product, first=1e-1)
+    (found,) = compare(mine, partial(product, first=1.0), given, "float64")
+    assert not found.passed  # the reference loses nothing, so nothing may be lost
+    (found,) = compare(partial(product, first=1.0), mine, given, "float64")
+    assert found.passed

@@ -51,7 +51,11 @@ print(json.dumps(verdicts))
 
 
 def test_mutants_reach_decorated_code_and_defaults_and_leave_names_and_wording_alone():
-    make = pytest.importorskip("parity_tests.harness.mutants.make", exc_type=ImportError)
+    make = pytest.importorskip(
+        "parity_tests.harness.mutants.make",
+        reason="mutmut is not installed: pip install -e '.[dev]'",
+        exc_type=ImportError,
+    )
     found = make.mutants_of(SOURCE)
     lines = [m.became for m in found]
     assert "factor: float = 3.0" in lines and "def of(x: float = 1.0) -> float:" in lines
