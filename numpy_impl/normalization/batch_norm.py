@@ -17,7 +17,7 @@ from numpy_impl.random import Generator
 __all__ = ["BatchNorm1d", "BatchNorm2d", "batch_norm_from_guide", "linear_norm_relu"]
 
 ROWS, LENGTH = 128, 16384  # numbers that are summed in the array's own dtype, then in float64
-ONES = {one: np.full(ROWS, one.type(1)) for one in FLOATS}  # making them takes longer than a sum
+ONES = {dtype: np.ones(ROWS, dtype) for dtype in FLOATS}  # making them takes longer than a sum
 BLOCK = 2**18  # bytes of each array that go through all passes together: they share one L2 cache
 
 
@@ -25,7 +25,7 @@ def _sums(x: Array) -> Array:
     """The sum of each channel of x (N, C, L), float64; products with ones, which BLAS does fast."""
     n, channels, length = x.shape
     if length != 1:
-        return _dots(x, np.full(length, x.dtype.type(1)))
+        return _dots(x, np.ones(length, x.dtype))
     rows, ones, whole = x[:, :, 0], ONES[x.dtype], n - n % ROWS
     total = (ones[: n - whole] @ rows[whole:]).astype(np.float64)
     if whole:
