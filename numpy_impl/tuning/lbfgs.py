@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -11,6 +12,9 @@ from numpy_impl.module import Array, Parameter
 __all__ = ["minimize"]
 
 POLISH = 30  # whole quasi-Newton steps at the end, at most
+STILL = 1e-12  # what has moved or fallen by less has stopped
+NARROW = 1e-9  # a bracket of steps that differ by less is not searched any further
+Pairs = deque[tuple[Array, Array]]  # the last steps, and the changes of the gradient they made
 Slope = tuple[float, float, Array, float]  # step, value, gradient, its product with the direction
 
 
@@ -53,32 +57,37 @@ def minimize(
     value, g = evaluate(x)
     if not (np.isfinite(value) and np.isfinite(g).all()):
         raise FloatingPointError(f"the value is {value} where the search starts, gradient {g}")
-    pairs: list[tuple[Array, Array]] = []
+    pairs: Pairs = deque(maxlen=100)
+    tries_left = 10 * max_iter  # as torch counts them
     for iteration in range(max_iter):
-        if np.abs(g).max() <= tolerance:
+        if np.abs(g).max() <= tolerance or tries_left <= 1:
             break
         d = -_times_inverse_hessian(pairs, g)
         slope = float(g @ d)
-        if slope > -1e-12:
+        if slope > -STILL:
             break
         first = 1.0 if iteration else min(1.0, 1.0 / float(np.abs(g).sum()))
-        t, new_value, new_g = _line_search(lambda t: evaluate(x + t * d), first, value, g, d)  # noqa: B023
+        search = _LineSearch(lambda t: evaluate(x + t * d), d, (0.0, value, g, slope), tries_left)  # noqa: B023
+        t, new_value, new_g, _ = search.run(first)
+        tries_left = search.tries_left
         _remember(pairs, t * d, new_g - g)
         x, fallen = x + t * d, value - new_value
         value, g = new_value, new_g
-        if np.abs(t * d).max() <= 1e-12 or abs(fallen) < 1e-12:
+        if np.abs(t * d).max() <= STILL or abs(fallen) < STILL:
             break
-    for _ in range(POLISH if np.abs(g).max() > tolerance else 0):
+    for _ in range(POLISH):
+        if np.abs(g).max() <= tolerance:
+            break
         step = -_times_inverse_hessian(pairs, g)
-        new_value, new_g = evaluate(x + step)
+        _, new_g = evaluate(x + step)
         if not np.abs(new_g).max() < np.abs(g).max():
             break
         _remember(pairs, step, new_g - g)
-        x, value, g = x + step, new_value, new_g
+        x, g = x + step, new_g
     return evaluate(x)[0]
 
 
-def _times_inverse_hessian(pairs: list[tuple[Array, Array]], g: Array) -> Array:
+def _times_inverse_hessian(pairs: Pairs, g: Array) -> Array:
     """H g, where H takes each y to its s and is a multiple of the identity across them."""
     q, weights = g.copy(), []
     for s, y in reversed(pairs):
@@ -92,68 +101,78 @@ def _times_inverse_hessian(pairs: list[tuple[Array, Array]], g: Array) -> Array:
     return q
 
 
-def _remember(pairs: list[tuple[Array, Array]], s: Array, y: Array) -> None:
+def _remember(pairs: Pairs, s: Array, y: Array) -> None:
     if s @ y > 1e-10:  # curvature upwards, and more than rounding
         pairs.append((s, y))
 
 
-def _line_search(
-    evaluate: Callable[[float], tuple[float, Array]], t: float, value: float, g: Array, d: Array
-) -> tuple[float, float, Array]:
-    """A step t along d that meets the strong Wolfe conditions, with the value and gradient there.
+class _LineSearch:
+    """For a step t along d that meets the strong Wolfe conditions.
 
     Steps grow until two of them bracket such a point, then the bracket shrinks around it.
     """
-    slope = float(g @ d)
 
-    def at(t: float) -> Slope:
-        value, g = evaluate(t)
-        return t, value, g, float(g @ d)
+    def __init__(
+        self,
+        evaluate: Callable[[float], tuple[float, Array]],
+        d: Array,
+        start: Slope,
+        tries_left: int,
+    ) -> None:
+        self.evaluate, self.d, self.start, self.tries_left = evaluate, d, start, tries_left
 
-    def too_high(end: Slope) -> bool:
+    def run(self, t: float) -> Slope:
+        previous, end = self.start, self.at(t)
+        steps = 0
+        while self.tries_left > 0:
+            if self.too_high(end) or (steps > 1 and end[1] >= previous[1]):
+                break
+            if self.gentle(end):
+                return end
+            if end[3] >= 0:
+                break
+            t = _cubic(previous, end, end[0] + 0.01 * (end[0] - previous[0]), 10 * end[0])
+            previous, end = end, self.at(t)
+            steps += 1
+        else:
+            previous = self.start
+        return self.zoom(previous, end)
+
+    def zoom(self, a: Slope, b: Slope) -> Slope:
+        """Shrink the bracket from a to b around the lower of the two, `low`."""
+        low, high = (b, a) if b[1] < a[1] else (a, b)  # NaN is never low
+        stuck = False
+        while self.tries_left > 0:
+            left, right = sorted((low[0], high[0]))
+            if (right - left) * np.abs(self.d).max() < NARROW:
+                break
+            t = _cubic(low, high, left, right)
+            margin = 0.1 * (right - left)
+            close = min(right - t, t - left) < margin
+            if close and (stuck or not left < t < right):  # the same end again: step away from it
+                t = right - margin if right - t < t - left else left + margin
+                close = False
+            stuck = close
+            new = self.at(t)
+            if self.too_high(new) or new[1] >= low[1]:
+                low, high = (new, low) if new[1] < low[1] else (low, new)
+            elif self.gentle(new):
+                return new
+            else:
+                low, high = new, low if new[3] * (high[0] - low[0]) >= 0 else high
+        return low
+
+    def at(self, t: float) -> Slope:
+        self.tries_left -= 1
+        value, g = self.evaluate(t)
+        return t, value, g, float(g @ self.d)
+
+    def too_high(self, end: Slope) -> bool:
+        _, value, _, slope = self.start
         return not end[1] <= value + 1e-4 * end[0] * slope  # NaN is too high
 
-    def gentle(end: Slope) -> bool:
-        return abs(end[3]) <= -0.9 * slope
-
-    previous, end = (0.0, value, g, slope), at(t)
-    for tries in range(25):
-        if too_high(end) or (tries > 1 and end[1] >= previous[1]):
-            break
-        if gentle(end):
-            return end[:3]
-        if end[3] >= 0:
-            break
-        t = _cubic(previous, end, end[0] + 0.01 * (end[0] - previous[0]), 10 * end[0])
-        previous, end = end, at(t)
-    low, high = (end, previous) if end[1] < previous[1] else (previous, end)  # NaN is never low
-    stuck = False
-    for _ in range(25):
-        left, right = sorted((low[0], high[0]))
-        if (right - left) * np.abs(d).max() < 1e-12:
-            break
-        t = _cubic(low, high, left, right)
-        margin = 0.1 * (right - left)
-        if min(right - t, t - left) < margin:  # again and again the same end: step away from it
-            if stuck or t >= right or t <= left:
-                t = right - margin if right - t < t - left else left + margin
-                stuck = False
-            else:
-                stuck = True
-        else:
-            stuck = False
-        new = at(t)
-        if too_high(new) or new[1] >= low[1]:
-            high = new
-            if high[1] < low[1]:
-                low, high = high, low
-        else:
-            if gentle(new):
-                return new[:3]
-            if new[3] * (high[0] - low[0]) >= 0:
-                high = low
-            low = new
-    return low[:3]
+    def gentle(self, end: Slope) -> bool:
+        return abs(end[3]) <= -0.9 * self.start[3]
 
 
 def _cubic(a: Slope, b: Slope, lowest: float, highest: float) -> float:
@@ -164,5 +183,7 @@ def _cubic(a: Slope, b: Slope, lowest: float, highest: float) -> float:
     if not square >= 0:
         return 0.5 * (lowest + highest)
     d2 = float(np.sqrt(square))
-    least = tb - (tb - ta) * ((gb + d2 - d1) / (gb - ga + 2 * d2))
-    return min(max(least, lowest), highest)
+    above, below = gb + d2 - d1, gb - ga + 2 * d2
+    if below == 0:  # no cubic but a parabola, and open downwards
+        return highest if above < 0 else lowest
+    return min(max(tb - (tb - ta) * (above / below), lowest), highest)
