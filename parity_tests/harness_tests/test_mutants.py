@@ -32,18 +32,18 @@ def first(x):
 HALF = 3
 ONE = first(0)
 """
-TEST = """from scale import HALF, ONE, of
+TEST = """from scale_test import HALF, ONE, of
 def test(): assert of(-3.0) == -6 and HALF == 3 and ONE == 1
 """
 TRIAL = """
 import json, sys
 from parity_tests.harness.mutants import trial
-source = open("scale.py").read()
-verdicts = trial.killed("scale.py", ("test_scale.py",), [source.replace(*edit) for edit in (
+source = open("scale_test.py").read()
+verdicts = trial.killed("scale_test.py", ("test_scale.py",), [source.replace(*edit) for edit in (
     ("", ""), ("* 2.0", "/ 2.0"), ("* 2.0", "* 2.0 + None"), ("return x", "while True: x = x"),
     ("import", "no code"), ("x < 0", "x <= 0"), ("HALF = 3", "HALF = 4"), ("x or 1", "x or 2"))])
 try:
-    trial.killed("scale.py", ("test_wrong.py",), [source])
+    trial.killed("scale_test.py", ("test_wrong.py",), [source])
 except trial.Unsound as error:
     verdicts.append(str(error))
 print(json.dumps(verdicts))
@@ -66,7 +66,7 @@ def test_mutants_reach_decorated_code_and_defaults_and_leave_names_and_wording_a
 
 
 def test_a_mutant_dies_where_its_tests_fail_or_do_not_end(tmp_path):
-    (tmp_path / "scale.py").write_text(SCALE)
+    (tmp_path / "scale_test.py").write_text(SCALE)  # by its name pytest's to load, as range_test.py
     (tmp_path / "test_scale.py").write_text(TEST)
     (tmp_path / "test_wrong.py").write_text("def test(): assert False")
     patience = "trial.PATIENCE = 1.0, 1.0\nsource ="
