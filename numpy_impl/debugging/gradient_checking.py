@@ -87,10 +87,10 @@ class Problem:
 
     function: Callable[[], Any]
     tensors: Mapping[str, Array]
-    gradients: dict[str, Array]
     streams: Sequence[Generator]
     modules: Sequence[tuple[str, Module]] = ()
     buffers: Mapping[str, Array] = field(default_factory=dict)
+    gradients: dict[str, Array] = field(default_factory=dict)
     _states: list[tuple[Generator, Any]] = field(default_factory=list)
     _kept: dict[str, Array] = field(default_factory=dict)
 
@@ -177,7 +177,6 @@ def problem_of(
     problem = Problem(
         quietly,
         {name: p.data for name, p in checked.items()} | floats,
-        {},
         streams_of(twin),
         modules,
         dict(twin.named_buffers()),

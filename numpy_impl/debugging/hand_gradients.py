@@ -45,7 +45,7 @@ def gradient_check_function(
     given = [wide(x) for x in inputs]
     tensors = {f"input {i}": x for i, x in enumerate(given) if x.dtype.kind == "f"}
     with kept_streams():
-        problem = Problem(lambda: function(*given), tensors, {}, [default_generator])
+        problem = Problem(lambda: function(*given), tensors, [default_generator])
         problem.settle()
         found = gradient(*given)
         found = found if isinstance(found, tuple | list) else (found,)
@@ -92,7 +92,7 @@ def gradient_check_lists(
     tensors |= {f"biases[{i}]": b for i, b in enumerate(twin.biases)}
     loss = loss or _mean_squared_error
     with kept_streams():
-        problem = Problem(lambda: loss(twin.forward(x)[-1], y), tensors, {}, [default_generator])
+        problem = Problem(lambda: loss(twin.forward(x)[-1], y), tensors, [default_generator])
         problem.settle()
         dweights, dbiases = twin.backward(twin.forward(x), y)
         if (len(dweights), len(dbiases)) != (len(twin.weights), len(twin.biases)):

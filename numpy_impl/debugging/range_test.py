@@ -94,7 +94,7 @@ def lr_range_test(
     if not twin.training:
         twin.train()
     found, average, least = RangeTest(), 0.0, math.inf
-    with kept_streams(model, batches):
+    with kept_streams(batches):
         for t, batch in zip(range(steps), _again_and_again(batches)):
             lr = low * (high / low) ** (t / (steps - 1))
             for group in mover.param_groups:

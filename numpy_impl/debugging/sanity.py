@@ -57,7 +57,7 @@ def initial_loss(model: Module, batch: Sequence[Array], criterion: Loss) -> Init
     """
     *inputs, target = batch
     twin, loss = copy.deepcopy((model, criterion))
-    with kept_streams(model), no_grad(), np.errstate(all="ignore"):
+    with kept_streams(), no_grad(), np.errstate(all="ignore"):
         output = twin(*inputs)
         neutral = np.zeros_like(output)
         if isinstance(loss, NLLLoss):
@@ -122,7 +122,7 @@ def overfit_one_batch(
     if not twin.training:
         twin.train()
     losses: list[float] = []
-    with kept_streams(model):
+    with kept_streams():
         for _ in range(steps):
             losses.append(float(train_step(twin, batch, loss, mover)[0]))
             if losses[-1] <= share * losses[0] and len(losses) > 1:

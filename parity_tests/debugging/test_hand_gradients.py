@@ -22,6 +22,32 @@ from torch_impl.debugging import hand_gradients as theirs
 SIDES = (numpy_impl, torch_impl)
 
 
+def chosen(log, *checks):
+    """How many places are looked at, which, and what is no such choice: the same on both sides."""
+    choices: list[tuple[dict[str, Any], int]] = [({"sample": 2}, 2), ({"directions": 3}, 3)]
+    for options, many in choices:
+        for more in ({}, {"generator": True}):
+            looked = []
+            for side, check in zip((numpy_impl, torch), checks):
+                seeded = {name: side.Generator().manual_seed(7) for name in more}
+                report = check(**options, **seeded)
+                log.require(report.passed, f"{options}: {report}")
+                looked.append([(t.name, t.places, t.along_directions) for t in report.tensors])
+            log.require(looked[0] == looked[1], f"{options}: {looked}")
+            counts = {len(places) for _, places, _ in looked[0]}
+            log.require(counts == {many}, f"{options}: {looked[0]}")
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"eps": 0.0}, "eps"),
+        ({"sample": 0}, "sample"),
+        ({"directions": 0}, "directions"),
+        ({"sample": 1, "directions": 1}, "sample or directions"),
+    ]
+    for options, words in wrong:
+        for check in checks:
+            said = refused(partial(check, **options))
+            log.require(said is not None and words in said, f"{options}: {said}")
+
+
 # ---- plain functions ----------------------------------------------------------------------------
 
 
@@ -112,6 +138,15 @@ class TestGradientCheckFunction(RuleCase):
             log.require(a.verdict == b.verdict == "kink", f"{name}: {a}, torch side {b}")
             log.require(a.kinks == b.kinks and a.kinks[1], f"{name}: {a.kinks}, {b.kinks}")
 
+    def check_places_are_chosen_as_told(self, log, rng):
+        x = rng.standard_normal((4, 3))
+        cube: Any = lambda a: (a**3).sum(), lambda a: 3 * a**2  # noqa: E731
+        chosen(
+            log,
+            partial(type(self).numpy, *cube, [x]),
+            partial(theirs.gradient_check_function, *cube, [to_torch(x)]),
+        )
+
     def check_what_cannot_be_checked_is_refused(self, log, rng):
         x = rng.standard_normal((2, 3))
         for impl in SIDES:
@@ -139,12 +174,15 @@ class Lists:
     """A network as the guide writes it, with linear output, for either side's arrays.
 
     `factor` scales the gradient of the last layer: 2 / n_out is right for the loss it prints.
+    `seen` keeps the shapes that came by.
     """
 
     def __init__(self, tanh, weights, biases, factor):
         self.tanh, self.weights, self.biases, self.factor = tanh, weights, biases, factor
+        self.seen = []
 
     def forward(self, x):
+        self.seen.append(x.shape)
         activations = [x]
         for i, (w, b) in enumerate(zip(self.weights, self.biases)):
             z = activations[-1] @ w + b
@@ -209,12 +247,12 @@ class TestGradientCheckLists(RuleCase):
         shapes = {"w0": (3, 4), "w1": (4, 3), "b0": (1, 4), "b1": (1, 3), "x": (6, 3), "y": (6, 3)}
         return {k: rng.standard_normal(shape) for k, shape in shapes.items()}
 
-    def run(self, impl, arrays, factor, loss=None):
+    def run(self, impl, arrays, factor, loss=None, **options):
         tanh: Any = np.tanh if impl is numpy_impl else torch.tanh
         a = arrays if impl is numpy_impl else to_torch(dict(arrays))
         model = Lists(tanh, [a["w0"], a["w1"]], [a["b0"], a["b1"]], factor)
         check = type(self).numpy if impl is numpy_impl else theirs.gradient_check_lists
-        return model, check(model, a["x"], a["y"], loss)
+        return model, check(model, a["x"], a["y"], loss, **options)
 
     def check_finite_differences_of_weights_and_biases_agree(self, log, rng):
         arrays = self.given(rng)
@@ -242,6 +280,20 @@ class TestGradientCheckLists(RuleCase):
             for loss in (lambda a, y: ((a - y) ** 2).sum() / 2 / len(y),):
                 report = self.run(impl, arrays, 1.0, loss)[1]
                 log.require(report.passed, f"half the squared error: {report}")
+
+    def check_places_are_chosen_as_told(self, log, rng):
+        arrays = self.given(rng)
+
+        def check(impl, **options):
+            return self.run(impl, arrays, 2 / 3, **options)[1]
+
+        chosen(log, *(partial(check, impl) for impl in SIDES))
+
+    def check_the_network_is_left_alone(self, log, rng):
+        for impl in SIDES:
+            arrays = self.given(rng)
+            model, _ = self.run(impl, arrays, 2 / 3)
+            log.require(model.seen == [], f"{impl.__name__}: its forwards are kept in it")
 
     def check_what_is_no_such_network_is_refused(self, log, rng):
         arrays = self.given(rng)

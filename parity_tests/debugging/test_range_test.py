@@ -1,5 +1,6 @@
 """The loss by learning rate: the same curve and the same advice on both sides."""
 
+import math
 from functools import partial
 from typing import Any
 
@@ -165,9 +166,10 @@ class TestLRRangeTest(RuleCase):
         log.require(said[0] == said[1] and "diverged" in said[0], f"{said}")
 
     def check_losses_as_handed_are_judged_as_they_say(self, log, rng):
-        arrays, handed = given(rng), [2.0, 1.0, 3.0, 1.5, 4.0, 4.1]
+        arrays = given(rng)
+        judged = (4.0, [2.0, 1.0, 3.0, 1.5, 4.0, 4.1], 2), (1.5, [2.0, 1.0, 1.5, 1.6], 1)
         for impl, test in ((numpy_impl, type(self).numpy), (torch_impl, theirs.lr_range_test)):
-            for training in (True, False):
+            for training, (stop, handed, steepest) in zip((True, False), judged):
                 model, loader, criterion, optimizer = setup(impl, arrays)
                 modes, coming = list[Any](), iter(handed)
                 last = list(model.modules())[-1].eval()
@@ -182,15 +184,16 @@ class TestLRRangeTest(RuleCase):
 
                 model.register_forward_hook(note)
                 criterion.register_forward_hook(hand)
-                options: dict[str, Any] = {"steps": 9, "smoothing": 0.0, "stop": 4.0}
+                options: dict[str, Any] = {"steps": 9, "smoothing": 0.0, "stop": stop}
                 found = test(model, loader, criterion, optimizer, **options)
                 where = f"{impl.__name__}: {found}"
-                log.require(found.loss == found.smoothed == handed, where)  # 4 is not above 4
-                log.require(found.diverged and found.suggestion == found.lr[1] / 10, where)
                 log.require(
-                    bool(np.allclose(found.lr, 10.0 ** np.arange(-6, -1.5, 0.75)[:6])), where
-                )
-                log.require(found.steepest == found.lr[2], where)
+                    found.loss == found.smoothed == handed, where
+                )  # as high as stop is not above it
+                log.require(found.diverged and found.suggestion == found.lr[1] / 10, where)
+                rates = 10.0 ** np.arange(-6, 0.5, 0.75)[: len(handed)]
+                log.require(bool(np.allclose(found.lr, rates)), where)
+                log.require(found.steepest == found.lr[steepest], where)
                 own = [m.training for m in model.modules()]  # a part may be in another mode
                 log.require(modes[0] == (own if training else [True] * len(own)), f"{modes[0]}")
 
@@ -263,3 +266,20 @@ class TestLRRangeTest(RuleCase):
             log.require(said is not None and "only once" in said, f"{said}")
             said = refused(partial(test, model, [], criterion, optimizer))
             log.require(said is not None and "at least one batch" in said, f"{said}")
+
+
+def test_advice_goes_by_decades_and_by_the_last_inner_rate_too():
+    for side in (ours, theirs):
+        uneven = side.RangeTest([1e-3, 1e-2, 1e-1, 1e1, 1e3], [], [6.0, 5.0, 4.0, 2.2, 1.0])
+        assert uneven.steepest == 1e-2 and uneven.suggestion == 1e2
+        late = side.RangeTest([1e-3, 1e-2, 1e-1, 1.0], [], [3.0, 3.0, 3.0, 1.0])
+        assert late.steepest == 1e-1 and math.isnan(side.RangeTest([1.0, 2.0], [], [1, 0]).steepest)
+
+
+def test_the_text_says_how_it_ended():
+    rates, losses = [1e-3, 1e-2, 1e-1], [3.0, 2.0, 1.0]
+    for side in (ours, theirs):
+        for diverged, end in ((False, "did not diverge"), (True, "diverged")):
+            said = str(side.RangeTest(rates, losses, losses, diverged))
+            text = f"rates 0.001 to 0.1, the loss {end}; falls fastest at 0.01, try 0.01"
+            assert said == text, said

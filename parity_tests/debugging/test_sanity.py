@@ -177,6 +177,16 @@ class TestInitialLoss(RuleCase):
         for side in (ours, theirs):
             log.require(side.InitialLoss(1.0, 0.0).ratio == math.inf, "a ratio to 0")
 
+    def check_a_start_that_overflows_is_told_in_silence(self, log, rng):
+        x, y = np.full((2, 3), 1e200), np.ones((2, 3))
+        for impl, check in ((numpy_impl, type(self).numpy), (torch_impl, theirs.initial_loss)):
+            model = impl.layers.Sequential(impl.layers.Identity())
+            model.register_forward_hook(lambda module, args, output: output * output)
+            batch = [x, y] if impl is numpy_impl else to_torch([x, y])
+            found = check(model, batch, impl.losses.L1Loss())
+            log.require(found.loss == found.ratio == math.inf, f"{impl.__name__}: {found}")
+            log.require(found.expected == 1.0, f"{impl.__name__}: {found}")
+
     def check_nothing_is_moved(self, log, rng):
         arrays = given(rng)
         for impl, check in ((numpy_impl, type(self).numpy), (torch_impl, theirs.initial_loss)):
@@ -256,6 +266,28 @@ class TestOverfitOneBatch(RuleCase):
             log.require(0.6 < bad.losses[-1] < 1.0, f"{impl.__name__}: {bad}")
             said.append([str(good), str(bad)])
         log.require(said[0] == said[1] and "is not learned" in said[0][1], f"{said}")
+
+    def check_losses_as_handed_are_judged_as_they_say(self, log, rng):
+        arrays = given(rng)
+        cases: list[tuple[list[float], int, bool]] = [
+            ([4.0, 2.0, 1.0, 0.5], 3, True),  # as low as was wanted is low enough
+            ([4.0, 1.0, 1.0, 1.0], 2, True),
+            ([4.0, 2.0, 2.0, 1.0], 4, True),  # by the last look, after the last step
+            ([4.0, 2.0, 2.0, 1.5], 4, False),
+            ([0.0, 0.0, 0.0, 0.0], 2, True),  # at least one step is watched
+        ]
+        for impl, check in ((numpy_impl, type(self).numpy), (torch_impl, theirs.overfit_one_batch)):
+            for handed, long, reached in cases:
+                coming, made = iter(handed), setup(impl, arrays)
+
+                def hand(module, args, output, coming=coming):
+                    return output * 0 + next(coming)
+
+                made[2].register_forward_hook(hand)
+                found = check(*made, steps=3, share=0.25)
+                where = f"{impl.__name__}: {found}"
+                log.require(found.losses == handed[:long], where)
+                log.require(found.reached is reached and found.wanted == handed[0] / 4, where)
 
     def check_a_model_in_evaluation_mode_trains_all_the_same(self, log, rng):
         arrays = given(rng)

@@ -110,6 +110,13 @@ class TestStepSizeSweep(RuleCase):
         found = compare(a, b, given(rng), "float64", by_step=True, jitters=SECOND_LOOK)
         log.compare(found, "steps from 1e-1 to 1e-5")
 
+    def check_outputs_without_a_loss_are_weighted_alike(self, log, rng):
+        arrays, slopes = given(rng), list[Any]()
+        for impl, sweep in ((numpy_impl, type(self).numpy), (torch_impl, theirs.step_size_sweep)):
+            found = sweep(*setup(impl, arrays)[:2], steps=[1e-4])
+            slopes += [found.analytic, *found.central]
+        log.require(np.allclose(slopes, slopes[0], rtol=1e-6, atol=0), f"{slopes}")
+
     def check_errors_fall_and_rise_as_they_should(self, log, rng):
         arrays = given(rng)
         for impl, sweep in ((numpy_impl, type(self).numpy), (torch_impl, theirs.step_size_sweep)):
@@ -140,6 +147,12 @@ class TestStepSizeSweep(RuleCase):
             for steps in ([], [1e-3, 0.0], [np.inf]):
                 said = refused(partial(sweep, *setup(impl, arrays), steps=steps))
                 log.require(said is not None and "positive numbers" in said, f"{steps}: {said}")
+
+
+def test_errors_are_shares_of_the_larger_slope():
+    for side in (ours, theirs):
+        errors = side.StepSizeSweep(4.0).errors([4.0, 3.0, 5.0, -4.0, 0.0])
+        assert errors == [0.0, 0.25, 0.2, 2.0, 1.0], errors
 
 
 def test_no_slope_and_no_gradient_is_no_error():

@@ -30,6 +30,8 @@ def called_alike(case: Case, log: Log, *_: Any) -> None:
         if one.__module__.startswith("numpy_impl") and twin is not None:
             found = incompatibilities(one, twin)
             log.require(not found, f"{one.__name__} is called otherwise: {found}")
+            made = [repr(getattr(c, "__dataclass_params__", None)) for c in (one, twin)]
+            log.require(made[0] == made[1], f"{one.__name__} is made otherwise: {made}")
             methods = [name for name in dir(one) if inspect.isclass(one) and name[0] != "_"]
             for name in methods:
                 found = _other_defaults(getattr(one, name), getattr(twin, name, None))
