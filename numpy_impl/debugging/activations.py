@@ -17,6 +17,7 @@ BOUNDS = {Sigmoid: (0.0, 1.0), Tanh: (-1.0, 1.0)}
 """The limits that a saturating activation runs into."""
 RECTIFIERS = (ReLU,)
 """Activations under which a unit that is 0 for every sample learns nothing."""
+SHRUNK = 2.0**-16  # exact, and no difference of two numbers overflows
 
 
 class ActivationMonitor:
@@ -156,8 +157,7 @@ class ActivationMonitor:
                 outside = np.count_nonzero((y < low + edge) | (y > high - edge))
                 found["saturation"] = outside / y.size
         if isinstance(module, RECTIFIERS):
-            units = y.reshape(len(y), -1) if y.ndim else y.reshape(1, 1)
-            found["dead"] = float((units == 0).all(axis=0).mean())
+            found["dead"] = float((np.atleast_1d(y) == 0).all(axis=0).mean())
         found["histogram"] = _histogram(y, self.bins)
         return found
 
@@ -168,5 +168,16 @@ def _histogram(y: Array, bins: int) -> tuple[Array, float, float]:
     if not finite.size:
         return np.zeros(bins, np.int64), math.nan, math.nan
     low, high = float(finite.min()), float(finite.max())
-    edges = (low, high) if low < high else (low - 0.5, high + 0.5)
-    return np.histogram(finite, bins, edges)[0], *edges
+    counts = _counts(finite * SHRUNK, bins)
+    widen = 0.5 * (low == high)
+    return counts, low - widen, high + widen
+
+
+def _counts(x: Array, bins: int) -> Array:
+    """As np.histogram's, which refuses ends so near that the bins between them are no numbers."""
+    low, high = x.min(), x.max()
+    if low == high:
+        place = np.full(x.size, bins // 2)
+    else:
+        place = np.minimum(((x - low) * bins / (high - low)).astype(np.int64), bins - 1)
+    return np.bincount(place, minlength=bins)

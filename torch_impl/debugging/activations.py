@@ -24,6 +24,7 @@ BOUNDS = {nn.Sigmoid: (0.0, 1.0), nn.Tanh: (-1.0, 1.0)}
 """The limits that a saturating activation runs into."""
 RECTIFIERS = (nn.ReLU,)
 """Activations under which a unit that is 0 for every sample learns nothing."""
+SHRUNK = 2.0**-16  # exact, and no difference of two numbers overflows
 
 
 class ActivationMonitor:
@@ -166,8 +167,7 @@ class ActivationMonitor:
             edge = self.margin * (high - low)
             found["saturation"] = ((y < low + edge) | (y > high - edge)).double().mean()
         if isinstance(module, RECTIFIERS):
-            units = y.flatten(1) if y.ndim else y.reshape(1, 1)
-            found["dead"] = (units == 0).all(dim=0).double().mean()
+            found["dead"] = (torch.atleast_1d(y) == 0).all(dim=0).double().mean()
         counts, *ends = _histogram(y, self.bins)
         values = torch.stack([x.double() for x in (*found.values(), *ends)])
         return list(found), values, counts
@@ -179,6 +179,6 @@ def _histogram(y: Tensor, bins: int) -> tuple[Tensor, Tensor, Tensor]:
     if not finite.numel():
         nothing = y.new_tensor(math.nan)
         return y.new_zeros(bins), nothing, nothing
-    low, high = finite.aminmax()
+    low, high = (end.double() for end in finite.aminmax())
     widen = 0.5 * (low == high)  # all in the middle bin, which is also where histc puts them
-    return torch.histc(finite, bins), low - widen, high + widen
+    return torch.histc(finite * SHRUNK, bins), low - widen, high + widen
