@@ -140,12 +140,9 @@ class TestGradientCheckFunction(RuleCase):
 
     def check_places_are_chosen_as_told(self, log, rng):
         x = rng.standard_normal((4, 3))
-        cube: Any = lambda a: (a**3).sum(), lambda a: 3 * a**2  # noqa: E731
-        chosen(
-            log,
-            partial(type(self).numpy, *cube, [x]),
-            partial(theirs.gradient_check_function, *cube, [to_torch(x)]),
-        )
+        given: list[Any] = [lambda a: (a**3).sum(), lambda a: 3 * a**2, [x]]
+        a = partial(type(self).numpy, *given)
+        chosen(log, a, partial(theirs.gradient_check_function, *to_torch(given)))
 
     def check_what_cannot_be_checked_is_refused(self, log, rng):
         x = rng.standard_normal((2, 3))

@@ -182,7 +182,7 @@ class TestInitialLoss(RuleCase):
         for impl, check in ((numpy_impl, type(self).numpy), (torch_impl, theirs.initial_loss)):
             model = impl.layers.Sequential(impl.layers.Identity())
             model.register_forward_hook(lambda module, args, output: output * output)
-            batch = [x, y] if impl is numpy_impl else to_torch([x, y])
+            batch: Any = [x, y] if impl is numpy_impl else to_torch([x, y])
             found = check(model, batch, impl.losses.L1Loss())
             log.require(found.loss == found.ratio == math.inf, f"{impl.__name__}: {found}")
             log.require(found.expected == 1.0, f"{impl.__name__}: {found}")
