@@ -107,7 +107,7 @@ HARD = {
 def places(minimize, name, **options):
     """Where the closure was called, each place once."""
     f, slope, start = HARD[name]
-    p, seen = nn.Parameter(start.copy()), {}
+    p, seen = nn.Parameter(start.copy()), dict[bytes, np.ndarray]()
 
     def closure():
         seen.setdefault(p.data.tobytes(), p.data.copy())
@@ -121,7 +121,7 @@ def places(minimize, name, **options):
 @functools.cache
 def torchs_places(name, **options):
     f, slope, start = HARD[name]
-    p, seen = torch.tensor(start, requires_grad=True), {}
+    p, seen = torch.tensor(start, requires_grad=True), dict[bytes, np.ndarray]()
 
     def closure():
         x = p.detach().numpy()
