@@ -305,6 +305,15 @@ class TestActivationMonitor(RuleCase):
                     widen = 0.5 * (low == high)
                     log.require(ends == [low - widen, high + widen], where)
 
+    def check_what_lies_on_the_edge_of_a_bin_falls_as_in_histc(self, log, rng):
+        for dtype in (np.float32, np.float64):
+            x = (np.arange(301) / 300).astype(dtype)
+            counts = torch.histc(torch.from_numpy(x), 300).tolist()
+            for impl, Watch in ((numpy_impl, type(self).numpy), (torch_impl, self.torch)):
+                given = x if impl is numpy_impl else to_torch(x)
+                found = looked_at(impl, Watch, [given], bins=300).histogram["0"][0][0].tolist()
+                log.require(found == counts, f"{impl.__name__}, {dtype.__name__}: {found}")
+
     def check_shares_are_told_as_the_docstring_has_them(self, log, rng):
         edges = {"Sigmoid": [0.25, 0.75, 0.2, 0.8], "Tanh": [0.5, -0.5, -0.6, 0.6]}
         dead: list[Any] = [0.0, 1.0, [0.0, 0.0], [[0.0, 1.0], [0.0, 0.0]]]

@@ -320,6 +320,44 @@ class TestMonitor(RuleCase):
         log.require(said[0] == said[1] and len(said[0]) == 5, f"{said}")
         log.require(said[0][-1].startswith("step 4  loss 2  lr 0.001"), said[0][-1])
 
+    def check_a_step_is_large_beyond_a_hundredth_and_small_below_a_ten_thousandth(self, log, rng):
+        words = {1e-2: "0.01", 1.001e-2: "large step", 1e-4: "0.0001", 0.999e-4: "small step"}
+        for impl, Monitor in ((numpy_impl, type(self).numpy), (torch_impl, theirs.Monitor)):
+            model, loader, criterion, optimizer = setup(impl, given(rng))
+            with Monitor(model, optimizer) as monitor:
+                impl.training.fit(model, loader, criterion, optimizer)
+            for ratio, word in words.items():
+                monitor.update_ratio["net.0.weight"][-1] = ratio
+                row = next(r for r in str(monitor).splitlines() if r.startswith("net.0.weight"))
+                log.require(row.endswith(word), f"{impl.__name__}: {row}")
+
+    def check_infinite_weights_are_watched_in_silence(self, log, rng):
+        for impl, Monitor in ((numpy_impl, type(self).numpy), (torch_impl, theirs.Monitor)):
+            model, _, _, optimizer = setup(impl, given(rng), lr=0.1)
+            weight = next(iter(model.parameters()))
+            weight.grad = 0 * weight.data + 1
+            weight.data[0, 0] = np.inf
+            with Monitor(model, optimizer) as monitor:
+                optimizer.step()
+            size, ratio = (k["net.0.weight"] for k in (monitor.weight_norm, monitor.update_ratio))
+            log.require(size == [math.inf] and str(ratio) == "[nan]", f"{impl.__name__}: {ratio}")
+
+    def check_watching_begins_with_a_whole_step(self, log, rng):
+        for impl, Monitor in ((numpy_impl, type(self).numpy), (torch_impl, theirs.Monitor)):
+            model, _, _, optimizer = setup(impl, given(rng))
+            monitor = Monitor(model, optimizer)
+
+            def amid(monitor=monitor):
+                monitor.__enter__()
+                return 0.0
+
+            Monitor(model, optimizer).__exit__(None, None, None)  # nothing begun, nothing to end
+            optimizer.step(amid)
+            log.require(not monitor.steps, f"{impl.__name__}: half a step was watched")
+            optimizer.step()
+            monitor.__exit__(None, None, None)
+            log.require(monitor.steps == [1], f"{impl.__name__}: {monitor.steps}")
+
     def check_bad_arguments_are_refused(self, log, rng):
         arrays = given(rng)
         for impl, Monitor in ((numpy_impl, type(self).numpy), (torch_impl, theirs.Monitor)):
