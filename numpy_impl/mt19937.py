@@ -105,13 +105,11 @@ class MersenneTwister:
             raise RuntimeError(f"a state has {STATE.itemsize} bytes, got shape {given.shape}")
         read = np.ascontiguousarray(given).view(STATE)[0]
         left, following = int(read["left"]), int(read["next"])
-        if read["seeded"] != 1 or not 0 < left <= WORDS or following > WORDS:
+        if not read["seeded"] or not 0 < left <= WORDS or following > WORDS:
             raise RuntimeError("invalid mt19937 state: the bytes are those of no generator")
         position = WORDS if left == 1 else following
-        engine = {"key": read["key"].astype(np.uint32), "pos": position}
-        self._engine.set_state(
-            {"bit_generator": "MT19937", "state": engine, "has_gauss": 0, "gauss": 0.0}
-        )
+        engine = {"key": read["key"], "pos": position}
+        self._engine.set_state({"bit_generator": "MT19937", "state": engine})
         self._seed = int(read["seed"])
         self._untouched = left == 1 and following == 0
         self.cached_normal = float(read["normal"]) if read["normal_is_valid"] else None

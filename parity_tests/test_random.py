@@ -13,6 +13,7 @@ import torch
 
 import numpy_impl
 from numpy_impl import exact_arithmetic, random
+from numpy_impl.mt19937 import STATE
 from numpy_impl.random import DEFAULT_SEED, Generator, default_generator
 from parity_tests.harness.bridge import same_stream
 from parity_tests.training.test_generator import FLOAT_DRAWS, FLOATS
@@ -370,14 +371,16 @@ def test_bad_seeds_are_refused_on_both_sides_and_change_nothing(bad):
 def test_bad_states_are_refused_on_both_sides_and_change_nothing():
     g = Generator().manual_seed(3)
     before = g.get_state()
-    broken = before.copy()
-    broken[8:12] = 255
+    fields = [("left", -1), ("left", 0), ("left", 625), ("next", 625), ("seeded", 0)]
+    broken = [before.copy() for _ in fields]
+    for state, (name, value) in zip(broken, fields):
+        state.view(STATE)[name] = value
     for bad, error in (
         (before.astype(np.int64), TypeError),
         (before[:-1], RuntimeError),
         (before[None], RuntimeError),
         (np.zeros(5056, np.uint8), RuntimeError),
-        (broken, RuntimeError),
+        *((state, RuntimeError) for state in broken),
     ):
         with pytest.raises(error, match="state"):
             g.set_state(bad)

@@ -176,8 +176,7 @@ class Optimizer:
         """Make state of zeros where there is none yet, count the step, and return its number."""
         new = [p for p in bundle if not self.state[p]]
         if new:
-            small = len(new) > 1 and new[0].data.size <= SMALL
-            for part in [new] if small else [[p] for p in new]:
+            for part in [new] if new[0].data.size <= SMALL else [[p] for p in new]:
                 self._make(part, names)
         for p in bundle:
             self.state[p]["step"][()] += 1  # as a number: a tenth of the time of array arithmetic
@@ -207,7 +206,7 @@ class Optimizer:
         so that a step allocates nothing.
         """
         dtype = bundle[0].data.dtype
-        rows = self._joined.get(tuple(bundle), {})
+        rows = self._joined.get(tuple(bundle))
         if rows and all(self.state[p][name].base is rows[name] for p in bundle for name in names):
             data, g, s, h = self._spare(4, sum(p.data.size for p in bundle), dtype)
             np.concatenate([p.data for p in bundle], axis=None, out=data)
@@ -221,7 +220,7 @@ class Optimizer:
         block = BLOCK // dtype.itemsize
         spare = self._spare(2, block, dtype)
         for p in bundle:
-            state, data = self.state[p] if names else {}, p.data
+            state, data = self.state.get(p, {}), p.data
             arrays: list[Any] = [data, p.grad, *[state[name] for name in names]]
             if data.size <= block:
                 yield *arrays, *(row[: data.size].reshape(data.shape) for row in spare)
@@ -252,8 +251,7 @@ class Optimizer:
         return {
             "state": {number[p]: state for p, state in self.state.items()},
             "param_groups": [
-                {k: v for k, v in group.items() if k != "params"}
-                | {"params": [number[p] for p in group["params"]]}
+                group | {"params": [number[p] for p in group["params"]]}
                 for group in self.param_groups
             ],
         }
@@ -273,14 +271,14 @@ class Optimizer:
                 "loaded state dict has a different number of parameter groups: "
                 f"wanted {len(self.param_groups)}, got {len(saved)}"
             )
-        for old, new in zip(self.param_groups, saved, strict=True):
+        for old, new in zip(self.param_groups, saved):
             if len(old["params"]) != len(new["params"]):
                 raise ValueError(
                     "loaded state dict contains a parameter group that doesn't match the size of "
                     f"optimizer's group: wanted {len(old['params'])}, got {len(new['params'])}"
                 )
         numbers = chain.from_iterable(group["params"] for group in saved)
-        own = dict(zip(numbers, self._parameters(), strict=True))
+        own = dict(zip(numbers, self._parameters()))
         state: defaultdict[Any, dict[str, Any]] = defaultdict(dict)
         for number, entries in state_dict["state"].items():
             if number not in own:
@@ -289,7 +287,7 @@ class Optimizer:
             for key, value in entries.items():
                 if value is not None:
                     state[own[number]][key] = _like(own[number], key, value)
-        for old, new in zip(self.param_groups, saved, strict=True):
+        for old, new in zip(self.param_groups, saved):
             new["params"] = old["params"]
             if "param_names" in old:
                 new.setdefault("param_names", old["param_names"])

@@ -183,7 +183,7 @@ def _cubic(a: Slope, b: Slope, lowest: float, highest: float) -> float:
     if not square >= 0:
         return 0.5 * (lowest + highest)
     d2 = float(np.sqrt(square))
-    above, below = gb + d2 - d1, gb - ga + 2 * d2
+    below = gb - ga + 2 * d2
     if below == 0:  # no cubic but a parabola, and open downwards
-        return highest if above < 0 else lowest
-    return min(max(tb - (tb - ta) * (above / below), lowest), highest)
+        return highest
+    return min(max(tb - (tb - ta) * ((gb + d2 - d1) / below), lowest), highest)

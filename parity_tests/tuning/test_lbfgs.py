@@ -100,6 +100,13 @@ HARD = {
     "flat, sloped by its own account": line(lambda x: 1.0, lambda x: x, 2.0),
     "just gentle enough": line(lambda x: x * x, lambda x: 10.0 if x > 2.5 else 9.0, 3.0),
     "no end": line(lambda x: -x, lambda x: -1.0, 0.0),
+    "almost level": line(lambda x: x, lambda x: 5e-7, 0.0),
+    "as level as counts": line(lambda x: x, lambda x: 1e-6, 0.0),
+    "falls by nothing": line(lambda x: 1 + x / 6e7, lambda x: 3e-5 if x >= 1 else 1e-5, 1.0),
+    "falls by what counts": line(
+        lambda x: 1e-12 if x >= 1 else 0.0, lambda x: 3e-5 if x >= 1 else 1e-5, 1.0
+    ),
+    "moves by nothing": line(lambda x: 1e14 * x, lambda x: 1e14 if x >= 3 else 100.0, 3.0),
     **{f"sines {seed}": sines(seed) for seed in range(40)},
 }
 
@@ -244,6 +251,24 @@ class TestMinimize(RuleCase):
             gap = np.abs(p.data - t.detach().numpy()).max()
             log.require(gap < 1e-12, f"{p.data} and {t}")
         log.require(ps[2].data == np.float32(start[2]), "a parameter without a gradient moved")
+
+    def check_a_gradient_just_as_small_as_wanted_is_small_enough(self, log, rng):
+        p, q = nn.Parameter(np.ones(2)), torch.ones(2, requires_grad=True)
+
+        def closure():
+            p.grad = 0.5 * p.data
+            return float((p.data**2).sum()) / 4
+
+        def torchs():
+            q.grad = None
+            value = (q**2).sum() / 4
+            value.backward()
+            return value
+
+        value = type(self).numpy(closure, [p], tolerance=0.5)
+        other = theirs.minimize(torchs, [q], tolerance=0.5)
+        log.require(value == other == 0.5, f"{value} and {other}")
+        log.require((p.data == 1).all() and (q == 1).all(), f"moved to {p.data}, {q}")
 
     def check_a_start_at_the_minimum_stays_there(self, log, rng):
         p = nn.Parameter(np.zeros((2, 2)))
