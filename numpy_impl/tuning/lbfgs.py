@@ -42,7 +42,7 @@ def minimize(
     Raises:
         FloatingPointError: the value or the gradient is NaN or infinite where it starts.
     """
-    x = np.concatenate([p.data.ravel() for p in parameters]).astype(np.float64)
+    x = np.concatenate([p.data.ravel() for p in parameters])
 
     def evaluate(at: Array) -> tuple[float, Array]:
         start = 0
@@ -51,8 +51,8 @@ def minimize(
             p.data[...] = at[start:stop].reshape(p.shape)
             start = stop
         value = float(closure())
-        grads = [np.zeros(p.shape) if p.grad is None else p.grad for p in parameters]
-        return value, np.concatenate([np.ravel(g) for g in grads]).astype(np.float64)
+        grads = [np.zeros_like(p.data) if p.grad is None else p.grad for p in parameters]
+        return value, np.concatenate([np.ravel(g) for g in grads])
 
     value, g = evaluate(x)
     if not (np.isfinite(value) and np.isfinite(g).all()):
@@ -149,10 +149,10 @@ class _LineSearch:
             t = _cubic(low, high, left, right)
             margin = 0.1 * (right - left)
             close = min(right - t, t - left) < margin
-            if close and (stuck or not left < t < right):  # the same end again: step away from it
+            again = close and (stuck or not left < t < right)
+            if again:  # step away from that end
                 t = right - margin if right - t < t - left else left + margin
-                close = False
-            stuck = close
+            stuck = close and not again
             new = self.at(t)
             if self.too_high(new) or new[1] >= low[1]:
                 low, high = (new, low) if new[1] < low[1] else (low, new)

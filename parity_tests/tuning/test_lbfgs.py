@@ -3,6 +3,7 @@
 import functools
 
 import numpy as np
+import pytest
 import torch
 
 from numpy_impl import nn
@@ -87,6 +88,31 @@ def line(value, slope, start):
     return lambda x: float(value(x[0])), lambda x: np.array([slope(x[0])]), np.array([start])
 
 
+def bumps(seed):
+    """Downhill for ever over waves, by a slope that does not feel them."""
+    rng = np.random.default_rng([7, seed])
+    high, often = rng.uniform(0.2, 12), rng.choice([0.2, 1, 3])
+    shift, steep = rng.uniform(0, 3), rng.choice([0.05, 0.3, 1, 3])
+    lie = rng.choice([0, 0.3, 0.95, 2])
+    return line(
+        lambda x: -steep * x + steep * high * np.sin(often * x + shift) * 0.5,
+        lambda x: -steep * (1 + lie * np.sin(x / 3 + shift)),
+        0.0,
+    )
+
+
+def stairs(seed):
+    """Down to 0 by steps that are level, by a slope that is not."""
+    rng = np.random.default_rng([8, seed])
+    steps, steep = rng.choice([1, 2, 4, 8, 16]), rng.choice([0.1, 0.3, 1.0, 4.0])
+    lie, start = rng.choice([0, 0.2, 1]), rng.uniform(0.2, 4)
+    return line(
+        lambda x: np.floor(abs(x) * steps) / steps,
+        lambda x: np.sign(x) * steep + lie * np.sin(5 * x),
+        start,
+    )
+
+
 HARD = {
     "far away": line(lambda x: (x - 5e4) ** 2 / 1e4, lambda x: (x - 5e4) / 5e3, 0.0),
     "a hill first": line(
@@ -99,6 +125,12 @@ HARD = {
     "stairs": line(lambda x: np.floor(x * 8) / 8, lambda x: 1.0, 2.0),
     "flat, sloped by its own account": line(lambda x: 1.0, lambda x: x, 2.0),
     "just gentle enough": line(lambda x: x * x, lambda x: 10.0 if x > 2.5 else 9.0, 3.0),
+    "steep again soon": line(lambda x: x, lambda x: 0.3 if x > 2.8 else -0.9, 3.0),
+    "falls by less than it says": line(lambda x: 1e-5 * (x + x * x), lambda x: 1.0, 0.0),
+    "falls by just enough": line(lambda x: 1e-4 * x, lambda x: 1.0, 0.0),
+    "curved by what does not count": line(
+        lambda x: x, lambda x: 2**-17 - (1e-10 * 2**17 if x < 1 else 0.0), 1.0
+    ),
     "no end": line(lambda x: -x, lambda x: -1.0, 0.0),
     "almost level": line(lambda x: x, lambda x: 5e-7, 0.0),
     "as level as counts": line(lambda x: x, lambda x: 1e-6, 0.0),
@@ -107,12 +139,16 @@ HARD = {
         lambda x: 1e-12 if x >= 1 else 0.0, lambda x: 3e-5 if x >= 1 else 1e-5, 1.0
     ),
     "moves by nothing": line(lambda x: 1e14 * x, lambda x: 1e14 if x >= 3 else 100.0, 3.0),
-    **{f"sines {seed}": sines(seed) for seed in range(40)},
+    **{f"sines {seed}": sines(seed) for seed in range(30)},
+    # and some that take turns of the search which few do
+    **{f"waves {seed}": sines(seed) for seed in (831, 1320, 1417)},
+    **{f"bumps {seed}": bumps(seed) for seed in (309, 468)},
+    "stairs 115": stairs(115),
 }
 
 
 def places(minimize, name, **options):
-    """Where the closure was called, each place once."""
+    """The value at the end, and where the closure was called, each place once."""
     f, slope, start = HARD[name]
     p, seen = nn.Parameter(start.copy()), dict[bytes, np.ndarray]()
 
@@ -121,8 +157,8 @@ def places(minimize, name, **options):
         p.grad = slope(p.data)
         return f(p.data)
 
-    minimize(closure, [p], **options)
-    return np.array(list(seen.values()))
+    value = minimize(closure, [p], **options)
+    return value, np.array(list(seen.values()))
 
 
 @functools.cache
@@ -136,8 +172,8 @@ def torchs_places(name, **options):
         p.grad = torch.from_numpy(slope(x))
         return torch.tensor(f(x), dtype=torch.float64)
 
-    theirs.minimize(closure, [p], **options)
-    return np.array(list(seen.values()))
+    value = theirs.minimize(closure, [p], **options)
+    return value, np.array(list(seen.values()))
 
 
 def no_polish(closure, parameters, max_iter=200, tolerance=1e-10):
@@ -202,15 +238,39 @@ class TestMinimize(RuleCase):
     def check_hard_ones_are_searched_where_torch_searches(self, log, rng):
         parted = []
         for name in HARD:
-            for max_iter in (1, 20):
-                a = places(type(self).numpy, name, max_iter=max_iter)
-                b = torchs_places(name, max_iter=max_iter)
-                if not (a.shape == b.shape and (np.abs(a - b) <= 1e-7 * (1 + np.abs(b))).all()):
+            for max_iter in (2, 20):
+                value, a = places(type(self).numpy, name, max_iter=max_iter)
+                other, b = torchs_places(name, max_iter=max_iter)
+                log.require(isinstance(value, float), f"{name}: the value is {value}")
+                gap = np.abs(np.array(value) - other) / (1 + abs(other))
+                if a.shape == b.shape:
+                    gap = max(gap, (np.abs(a - b) / (1 + np.abs(b))).max())
+                if not (a.shape == b.shape and gap <= 1e-7):
                     parted.append(f"{name}, {max_iter} iterations: {len(a)} places, {len(b)}")
         sines = [p for p in parted if p.startswith("sines")]
         log.require(parted == sines, f"{parted}")
         # where a slope is a lie, what rounding leaves may decide between two steps
-        log.require(len(sines) <= 4, f"{len(sines)} of 80: {sines}")
+        log.require(len(sines) <= 4, f"{len(sines)} of 60: {sines}")
+
+    def check_the_memory_is_as_long_as_torchs(self, log, rng):
+        stretched, lengths = np.geomspace(1e-2, 1e3, 120), []
+        p = nn.Parameter(rng.standard_normal(120))
+
+        def closure():
+            p.grad = stretched * p.data
+            return float(p.data @ p.grad) / 2
+
+        product = ours._times_inverse_hessian
+
+        def watched(pairs, g):
+            lengths.append(len(pairs))
+            return product(pairs, g)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(ours, "_times_inverse_hessian", watched)
+            type(self).numpy(closure, [p])
+        wanted = torch.optim.LBFGS([torch.ones(1)]).defaults["history_size"]
+        log.require(max(lengths) == wanted < len(lengths), f"{max(lengths)}, wanted {wanted}")
 
     def check_both_end_at_the_minimum_to_the_last_digits(self, log, rng):
         wanted = {"valley": np.ones(3), "bowl": np.linalg.solve(A, np.ones(3)), "wave": None}
