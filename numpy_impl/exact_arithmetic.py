@@ -53,24 +53,25 @@ def machine() -> Machine:
     """Look at processor and system, and at ATEN_CPU_CAPABILITY, which torch obeys."""
     processor = platform.machine().lower()
     arm = processor in ("aarch64", "arm64")
-    avx2 = os.environ.get("ATEN_CPU_CAPABILITY") != "default" and {"avx2", "fma"} <= _features()
+    avx2 = os.environ.get("ATEN_CPU_CAPABILITY") != "default" and _has_avx2()
     known = sys.platform == "linux" and (arm or processor in ("x86_64", "amd64"))
     return Machine(arm or avx2, avx2, _c_library() is not None, known)
 
 
-def _features() -> set[str]:
-    """What the processor can do: as the kernel of Linux lists it, else as NumPy found it."""
+CPUINFO = Path("/proc/cpuinfo")
+
+
+def _has_avx2() -> bool:
+    """Whether there is AVX2 with FMA: as the kernel of Linux lists it, else as NumPy found it."""
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines()
-        return set(next((line for line in lines if line.startswith("flags")), "").split())
+        lines = CPUINFO.read_bytes().splitlines()
     except OSError:
-        found: Any = np.show_config(mode="dicts")
-        names = {name for kind in ("baseline", "found") for name in _simd(found).get(kind, [])}
-        return {"avx2", "fma"} if names & {"X86_V3", "AVX2"} else set()
-
-
-def _simd(config: Any) -> dict[str, list[str]]:
-    return dict(config.get("SIMD Extensions", {}))
+        config: Any = np.show_config(mode="dicts")
+        found = config.get("SIMD Extensions", {})
+        names = {*found.get("baseline", ()), *found.get("found", ())}
+        return not names.isdisjoint({"X86_V3", "AVX2"})
+    flags = next((line for line in lines if line.startswith(b"flags")), b"")
+    return {b"avx2", b"fma"} <= set(flags.split())
 
 
 @functools.cache
@@ -128,8 +129,7 @@ def _fma32(x: Array, y: float, z: float) -> Array:
     the middle between two float32 (or the result has fewer bits than 24). There the sum is rounded
     to odd instead (Boldo & Melquiond 2008, IEEE Trans. Computers 57:462).
     """
-    product = x.astype(np.float64)
-    product *= y
+    product = np.multiply(x, y, dtype=np.float64)
     total = product + z
     doubtful = total.view(np.int64) & (2**29 - 1) == 2**28
     doubtful |= np.abs(total) < 2.0**-126
@@ -197,7 +197,7 @@ def libm(name: str) -> Function:
     def slow(x: Array) -> Array:
         return np.fromiter(map(exact, x.ravel().tolist()), np.float64, x.size).reshape(x.shape)
 
-    sample = np.modf(np.arange(1, 4097) * ((1 + math.sqrt(5)) / 2))[0]  # spread over (0, 1)
+    sample = np.arange(1, 4097) / 4097
     sample *= {"log": 1.0, "log1p": -1.0}.get(name, 2 * math.pi)
     faster = [getattr(np, name), *([_rounded_log] if name == "log" else [])]
     return next((f for f in faster if np.array_equal(f(sample), slow(sample))), slow)
@@ -234,7 +234,7 @@ def log_sin_cos(u: Array, turns: Array) -> tuple[Array, Array, Array]:
         theta = 2 * math.pi * turns
         return libm("log")(u), libm("sin")(theta), libm("cos")(theta)
     if not machine().polynomials:
-        theta = (2 * math.pi * turns.astype(np.float64)).astype(np.float32)
+        theta = np.multiply(turns, 2 * math.pi, dtype=np.float64).astype(np.float32)
         return _by_library("log", u), _by_library("sin", theta), _by_library("cos", theta)
     return _log(u), *_sin_cos(turns * np.float32(2 * math.pi))
 
@@ -311,7 +311,6 @@ def _horner(coefficients: tuple[float, ...], x: Array) -> Array:
 
 def _fused(x: Array, y: Array, z: Array) -> Array:
     """x * y + z for the arguments that come up here, of which none is rounded twice."""
-    product = x.astype(np.float64)
-    product *= y
+    product = np.multiply(x, y, dtype=np.float64)
     product += z
     return product.astype(np.float32)
