@@ -103,7 +103,7 @@ def fma(x: Array, y: float, z: float, fused: bool) -> Array:
         once = _fma32 if x.dtype == np.float32 else _fma64
         for start in range(0, x.size, CHUNK):
             part = x[start : start + CHUNK]
-            part[...] = once(part, y, z)
+            part[...] = once(part, y, z)  # to float32, if that is what x is
         return x
 
 
@@ -123,7 +123,9 @@ def stretch(x: Array, low: float, high: float) -> Array:
 
 
 def _fma32(x: Array, y: float, z: float) -> Array:
-    """The product of two float32 is exact in float64, and so, all but always, is the sum.
+    """In float64, such that one rounding to float32 is left to do.
+
+    The product of two float32 is exact in float64, and so, all but always, is the sum.
 
     Rounding twice, to 53 and then to 24 bits, ends one off only where the first rounding lands in
     the middle between two float32 (or the result has fewer bits than 24). There the sum is rounded
@@ -135,7 +137,7 @@ def _fma32(x: Array, y: float, z: float) -> Array:
     doubtful |= np.abs(total) < 2.0**-126
     if doubtful.any():
         total[doubtful] = _odd_sum(product[doubtful], np.float64(z))
-    return total.astype(np.float32)
+    return total
 
 
 def _fma64(x: Array, y: float, z: float) -> Array:
