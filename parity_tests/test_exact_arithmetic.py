@@ -58,7 +58,7 @@ def test_a_sum_that_would_be_rounded_twice_is_rounded_once():
 def test_middles_are_told_apart_whatever_the_bits_around_them():
     """Products that end in the middle between two float32, and a little more or less than that."""
     for k, sign in itertools.product(range(4097, 4161, 2), (1, -1)):
-        y = np.float32(k * 2**-12)  # y * y has its last bit at 2**-24
+        y: Any = np.float32(k * 2**-12)  # y * y has its last bit at 2**-24
         x = np.array([sign * y, sign * (y + 2**-11)], np.float32)  # one even, one odd below it
         for tiny in (2.0**-70, -(2.0**-70), 2.0**-100):
             assert_rounded_once(x, y, np.float32(tiny), fma(x.copy(), y, tiny, fused=True))
@@ -66,10 +66,12 @@ def test_middles_are_told_apart_whatever_the_bits_around_them():
 
 def test_numbers_below_the_normal_ones_are_rounded_once_too():
     x = np.array([(1 + 2**-23) * 2.0**-75, (1 - 2**-23) * 2.0**-75, 2.0**-75], np.float32)
-    y = np.float32((1 - 2**-23) * 2.0**-75)  # x * y is half of the smallest number, all but exactly
+    y: Any = np.float32(
+        (1 - 2**-23) * 2.0**-75
+    )  # x * y is half of the smallest number, all but exactly
     for k in (1, 2, 2**21, 2**21 + 1, 2**22 + 1, 2**23 - 2, 2**23 - 1, 2**23):
         for sign in (1, -1):
-            z = np.float32(sign * k * 2.0**-149)
+            z: Any = np.float32(sign * k * 2.0**-149)
             assert_rounded_once(x, y, z, fma(x.copy(), y, z, fused=True))
             assert_rounded_once(x, -y, z, fma(x.copy(), -y, z, fused=True))
 
@@ -188,7 +190,12 @@ def test_what_numpy_and_the_kernel_of_this_machine_say_agrees(tmp_path, monkeypa
 
 def test_the_c_library_goes_by_the_system(monkeypatch):
     asked = []
-    monkeypatch.setattr(exact_arithmetic.ctypes, "CDLL", lambda name: asked.append(name) or name)
+
+    def library(name):
+        asked.append(name)
+        return name
+
+    monkeypatch.setattr(exact_arithmetic.ctypes, "CDLL", library)
     for system in ("linux", "darwin", "win32"):
         monkeypatch.setattr(sys, "platform", system)
         found = exact_arithmetic._c_library.__wrapped__()
