@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
 from examples.pitfalls.both_sides import (
     BROKE_DOWN,
@@ -108,6 +109,8 @@ class Exploding(Pitfall):
         curves(left, found, NORM, smooth=1, only=_of(DEEP, found))
         left.set(title=f"{DEEP}: gradient norm before clipping", xlabel="step")
         left.set(xscale="log", yscale="log", ylim=(0.3, 1e6))
+        left.xaxis.set_major_formatter("{x:g}")
+        left.xaxis.set_minor_formatter(LogFormatter())  # 2 and 3 where steps are few
         curves(right, found, LOSS, only=_of(RECURRENT, found))
         right.set(title=f"{RECURRENT}: loss", xlabel="step")
 
