@@ -432,6 +432,74 @@ def test_promises_cover_every_draw_and_say_what_they_rest_on():
     assert all(PROMISES[n].ulps == 0 for n in ("rand", "bernoulli", "dropout", "randperm"))
 
 
+CEPHES, LIBRARY = "Cephes' polynomials, fused", "the C library that Python and torch share"
+CLOSE, LOOSE = (0, 0, 0, 0, 0, 0), (1, 12, 3, 2, math.inf, 12)
+
+
+@pytest.mark.parametrize(
+    ("machine", "ulps", "rounded", "normal"),
+    [
+        (exact_arithmetic.Machine(True, True, True, True), CLOSE, "once", CEPHES),
+        (exact_arithmetic.Machine(True, True, False, True), CLOSE, "once", CEPHES),
+        (exact_arithmetic.Machine(True, False, True, True), CLOSE, "once", LIBRARY),
+        (exact_arithmetic.Machine(False, False, True, True), CLOSE, "twice", LIBRARY),
+        (exact_arithmetic.Machine(False, False, False, True), (0, 12, 0, 0, 0, 12), "twice",
+         LIBRARY),
+        (exact_arithmetic.Machine(True, True, True, False), LOOSE, "once", CEPHES),
+    ],
+)  # fmt: skip
+def test_what_is_promised_goes_by_the_machine(machine, ulps, rounded, normal, monkeypatch):
+    monkeypatch.setattr(random, "machine", lambda: machine)
+    found = Generator.exactness()
+    names = ("uniform", "normal float32", "normal float64", "exponential", "multinomial",
+             "trunc_normal_")  # fmt: skip
+    assert tuple(found[name].ulps for name in names) == ulps
+    whole = ("rand", "bernoulli", "dropout", "randint", "random_", "randperm")
+    assert {name: found[name] for name in whole} == dict.fromkeys(
+        whole, (0, "integer arithmetic: every machine")
+    )
+    assert found.keys() == {*whole, *names, "orthogonal_"}
+    assert found["orthogonal_"].ulps == math.inf and "QR" in found["orthogonal_"].rests_on
+    assert found["uniform"].rests_on == f"x * (b - a) + a rounded {rounded}"
+    assert found["normal float32"].rests_on == f"{normal}; {LIBRARY} below 16 numbers"
+    assert found["normal float64"].rests_on == found["exponential"].rests_on == LIBRARY
+
+
+def test_what_is_not_said_is_what_torch_takes_for_it():
+    ours, theirs = generators(21)
+    for found, wanted in (
+        (ours.rand(), torch.rand((), generator=theirs)),
+        (ours.randn(), torch.randn((), generator=theirs)),
+        (ours.rand(3), torch.rand(3, generator=theirs)),
+        (ours.randn(20), torch.randn(20, generator=theirs)),
+        (
+            ours.uniform_(np.empty(5)),
+            torch.empty(5, dtype=torch.float64).uniform_(generator=theirs),
+        ),
+        (ours.normal_(np.empty(5)), torch.empty(5, dtype=torch.float64).normal_(generator=theirs)),
+        (
+            ours.exponential_(np.empty(5)),
+            torch.empty(5, dtype=torch.float64).exponential_(generator=theirs),
+        ),
+        (
+            ours.bernoulli_(np.empty(50)),
+            torch.empty(50, dtype=torch.float64).bernoulli_(generator=theirs),
+        ),
+        (ours.exponential(), torch.empty(()).exponential_(generator=theirs)),
+        (ours.uniform(0.0, 1.0), torch.empty(()).uniform_(generator=theirs)),
+        (ours.normal(0.0, 1.0), torch.empty(()).normal_(generator=theirs)),
+        (ours.randint(0, 1000), torch.randint(0, 1000, (), generator=theirs)),
+        (
+            ours.multinomial(np.ones(9, np.float32), 5),
+            torch.multinomial(torch.ones(9), 5, generator=theirs),
+        ),
+    ):
+        assert_promised(
+            found, wanted.numpy(), max(p.ulps for p in PROMISES.values() if p.ulps < 99)
+        )
+    assert ours.bernoulli(0.5).shape == () and ours.bernoulli(0.5).dtype == bool
+
+
 @pytest.mark.parametrize("seed", [0, 1])
 def test_where_bits_are_not_promised_the_stated_bound_holds(seed, monkeypatch):
     """The forms for machines that are not known, beside torch on this one."""
