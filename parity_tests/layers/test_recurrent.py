@@ -394,3 +394,94 @@ def test_dropout_without_a_layer_after_it_is_warned_of_on_both_sides():
 def test_the_classifier_starts_with_orthogonal_recurrent_weights():
     weight = ours.RNNClassifier(3, 8, 2, init_gain=1.5).rnn.state_dict()["weight_hh_l0"]
     assert np.allclose(weight @ weight.T, 2.25 * np.eye(8), atol=1e-5)
+
+
+def test_attributes_and_what_is_not_said_are_torchs():
+    for arguments in ((3, 4), (3, 4, 2, "relu", False, True, 0.25, True)):
+        mine, other = ours.RNN(*arguments), theirs.RNN(*arguments)
+        for name in ("input_size", "hidden_size", "num_layers", "nonlinearity", "bias",
+                     "batch_first", "dropout", "bidirectional"):  # fmt: skip
+            a, b = getattr(mine, name), getattr(other, name)
+            assert a == b and type(a) is type(b), name
+        assert repr(mine) == repr(other) and mine.training
+        assert {p.dtype for p in mine.parameters()} == {np.dtype(np.float32)}
+    said = dict(num_layers=1, nonlinearity="tanh", dropout=0.0, init_gain=1.0, dtype=np.float32)
+    numpy_impl.manual_seed(2)
+    plain = ours.RNNClassifier(3, 4, 2)
+    numpy_impl.manual_seed(2)
+    spelled = ours.RNNClassifier(3, 4, 2, **said)
+    assert repr(plain) == repr(spelled) and plain.rnn.dropout == 0
+    for key, value in plain.state_dict().items():
+        np.testing.assert_array_equal(value, spelled.state_dict()[key], strict=True)
+
+
+@pytest.mark.parametrize("name", ["input_size", "hidden_size", "num_layers"])
+@pytest.mark.parametrize("bad", [True, 2.0, "2", None])
+def test_a_size_is_a_whole_number_on_both_sides(name, bad):
+    sizes = {"input_size": 3, "hidden_size": 4, name: bad}
+    with pytest.raises(TypeError, match=f"{name} should be of type int, got: {type(bad).__name__}"):
+        ours.RNN(**sizes)
+    if name == "hidden_size" and bad is not True:
+        with pytest.raises(TypeError):
+            theirs.RNN(**sizes)
+
+
+@pytest.mark.parametrize("bad", [True, -0.1, 1.1, np.nan])
+def test_dropout_is_a_share(bad):
+    with pytest.raises(ValueError, match=rf"a number in range \[0, 1\], got {bad}"):
+        ours.RNN(3, 4, 2, dropout=bad)
+    with pytest.raises(ValueError):
+        theirs.RNN(3, 4, 2, dropout=bad)
+
+
+def test_a_generator_of_ones_own_draws_the_weights_and_the_masks():
+    numpy_impl.manual_seed(9)
+    before = default_generator.get_state()
+    own = default_generator.clone_state()
+    mine = ours.RNNClassifier(3, 4, 2, num_layers=2, dropout=0.5, generator=own)
+    x = np.random.default_rng(0).random((5, 6, 3)).astype(np.float32)
+    drawn = mine(x)
+    np.testing.assert_array_equal(default_generator.get_state(), before)  # nobody drew from it
+    global_ = ours.RNNClassifier(3, 4, 2, num_layers=2, dropout=0.5)
+    np.testing.assert_array_equal(global_(x), drawn)
+    np.testing.assert_array_equal(default_generator.get_state(), own.get_state())
+
+
+def test_nothing_is_drawn_where_nothing_is_dropped():
+    x = np.zeros((5, 0, 3), np.float32)
+    for layers, dropout, training, data in (
+        (2, 0.5, False, np.zeros((5, 2, 3), np.float32)),
+        (2, 0.0, True, np.zeros((5, 2, 3), np.float32)),
+        (2, 1.0, True, np.zeros((5, 2, 3), np.float32)),
+        (2, 0.5, True, x),
+    ):
+        rnn = ours.RNN(3, 4, layers, dropout=dropout).train(training)
+        before = default_generator.get_state()
+        output, _ = rnn(data)
+        rnn.backward(np.ones_like(output))
+        np.testing.assert_array_equal(default_generator.get_state(), before)
+
+
+def test_what_overflows_is_infinite_in_silence():
+    rnn = ours.RNN(2, 3, nonlinearity="relu")
+    for p in rnn.parameters():
+        p.data[...] = 1e30
+    with np.errstate(all="raise"):
+        output, state = rnn(np.full((4, 1, 2), 1e30, np.float32))
+        assert np.isposinf(output).all() and np.isposinf(state).all()
+        rnn.backward(np.full_like(output, 1e30))
+    for p in rnn.parameters():
+        assert p.grad is not None and not np.isfinite(p.grad).any()
+
+
+def test_what_the_classifiers_forward_saved_can_be_dropped():
+    model, x = ours.RNNClassifier(3, 4, 2), np.zeros((2, 5, 3), np.float32)
+    logits = model(x)
+    assert model._saved and model.rnn._saved and model.head._saved
+    model.discard_saved()
+    assert not (model._saved or model.rnn._saved or model.head._saved)
+    with pytest.raises(RuntimeError, match="backward"):
+        model.backward(np.ones_like(logits))
+    assert model.needs_input_grad and model.rnn.needs_input_grad
+    model.needs_input_grad = False
+    assert not (model.needs_input_grad or model.rnn.needs_input_grad)
