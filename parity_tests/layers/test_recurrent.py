@@ -405,7 +405,9 @@ def test_attributes_and_what_is_not_said_are_torchs():
             assert a == b and type(a) is type(b), name
         assert repr(mine) == repr(other) and mine.training
         assert {p.dtype for p in mine.parameters()} == {np.dtype(np.float32)}
-    said = dict(num_layers=1, nonlinearity="tanh", dropout=0.0, init_gain=1.0, dtype=np.float32)
+    said: dict[str, Any] = dict(
+        num_layers=1, nonlinearity="tanh", dropout=0.0, init_gain=1.0, dtype=np.float32
+    )
     numpy_impl.manual_seed(2)
     plain = ours.RNNClassifier(3, 4, 2)
     numpy_impl.manual_seed(2)
@@ -418,7 +420,7 @@ def test_attributes_and_what_is_not_said_are_torchs():
 @pytest.mark.parametrize("name", ["input_size", "hidden_size", "num_layers"])
 @pytest.mark.parametrize("bad", [True, 2.0, "2", None])
 def test_a_size_is_a_whole_number_on_both_sides(name, bad):
-    sizes = {"input_size": 3, "hidden_size": 4, name: bad}
+    sizes: dict[str, Any] = {"input_size": 3, "hidden_size": 4, name: bad}
     with pytest.raises(TypeError, match=f"{name} should be of type int, got: {type(bad).__name__}"):
         ours.RNN(**sizes)
     if name == "hidden_size" and bad is not True:
