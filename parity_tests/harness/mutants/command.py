@@ -102,7 +102,7 @@ def _try(pool: Executor, file: str, only: Sequence[Survivor] | None) -> Found:
 
 def _text(file: str, found: Found) -> str:
     explained = len(found.survivors) - len(found.unexplained)
-    share = found.killed / max(found.mutants, 1)
+    share = found.killed / found.mutants if found.mutants else 1.0
     text = f"{file}: {found.killed} of {found.mutants} killed ({share:.1%})"
     text += f", {explained} equivalent" if explained else ""
     lines = [text + (", below the aim" if share < AIM else "")]
