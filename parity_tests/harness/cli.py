@@ -236,7 +236,9 @@ def _score(args: argparse.Namespace, suite: str) -> int:
     except LookupError as error:
         print(f"parity: {error.args[0]}", file=sys.stderr)
         return MISUSED
-    mutants = score.mutants()
+    files = {t.twin for t in scores}
+    whole = suite == "parity_tests" and not args.names
+    mutants = {file: c for file, c in score.mutants().items() if whole or file in files}
     if args.json:
         text = json.dumps(score_table.as_dict(scores, mutants), indent=1)
         try:
@@ -249,9 +251,7 @@ def _score(args: argparse.Namespace, suite: str) -> int:
         print(score_table.markdown(scores, mutants))
     else:
         print(score_table.terminal(scores, mutants, paint))
-    files = {t.twin for t in scores}
-    missed = [s for s in scores.values() if s.missed]
-    return 1 if missed or any(mutants[f].missed for f in files & mutants.keys()) else 0
+    return 1 if any(found.missed for found in (*scores.values(), *mutants.values())) else 0
 
 
 def _chosen(known: Sequence[Technique], names: Sequence[str]) -> list[Technique]:

@@ -21,6 +21,8 @@ COLUMNS = {
     "passed": "rewrites let pass",
 }
 MUTANTS = "mutants killed"
+REST = "What these stand on"
+"""Files without a case of their own: nothing but mutants tries them."""
 
 
 def terminal(scores: Scores, mutants: Mutants, paint: Paint) -> str:
@@ -38,10 +40,15 @@ def terminal(scores: Scores, mutants: Mutants, paint: Paint) -> str:
             seen.add(t.twin)
             cells = "".join(paint(f"{c!s:>11}", "bad" if c.missed else "") for c in counts)
             lines.append(f"  {shortened(t.name):<22}{cells}")
-    counts = [*vars(total(scores)).values(), sum(_of(scores, mutants).values(), Count())]
+    rest = _rest(scores, mutants)
+    lines += [paint(REST.lower(), "bold")] if rest else []
+    for file, count in rest.items():
+        cells = "".join(f"{c!s:>11}" for c in [*vars(Score()).values(), count])
+        lines.append(f"  {shortened(_stem(file)):<22}{cells}")
+    counts = [*vars(total(scores)).values(), sum(mutants.values(), Count())]
     lines.append(f"{'in all':<24}" + "".join(f"{c!s:>11}" for c in counts))
     missed = [f"{t.chapter}/{t.name}: {text}" for t in scores for text in scores[t].missed]
-    missed += [f"{file}: {text}" for file, c in _of(scores, mutants).items() for text in c.missed]
+    missed += [f"{file}: {text}" for file, c in mutants.items() for text in c.missed]
     if missed:
         lines += ["", *(f"{paint('MISSED', 'bad')} {text}" for text in missed)]
     return "\n".join(lines)
@@ -57,9 +64,12 @@ def markdown(scores: Scores, mutants: Mutants) -> str:
         killed = mutants.get(twin, Count())
         cells = [*map(str, vars(score).values()), f"{killed}{_percent(killed)}"]
         first = now.capitalize() if now != chapter else ""
-        chapter, stem = now, twin.split("/")[-1].removesuffix(".py")
-        rows.append("| " + " | ".join([first, f"`{stem}`", *cells]) + " |")
-    killed = sum(_of(scores, mutants).values(), Count())
+        chapter = now
+        rows.append("| " + " | ".join([first, f"`{_stem(twin)}`", *cells]) + " |")
+    for i, (file, killed) in enumerate(_rest(scores, mutants).items()):
+        cells = [*map(str, vars(Score()).values()), f"{killed}{_percent(killed)}"]
+        rows.append("| " + " | ".join(["" if i else REST, f"`{_stem(file)}`", *cells]) + " |")
+    killed = sum(mutants.values(), Count())
     cells = [*map(str, vars(total(scores)).values()), f"{killed}{_percent(killed)}"]
     rows.append("| " + " | ".join(["**in all**", "", *cells]) + " |")
     return "\n".join(rows)
@@ -72,7 +82,7 @@ def as_dict(scores: Scores, mutants: Mutants) -> dict[str, Any]:
         | {k: vars(count) for k, count in vars(scores[t]).items()}
         for t in scores
     ]
-    killed = {f"numpy_impl/{file}": vars(c) for file, c in _of(scores, mutants).items()}
+    killed = {f"numpy_impl/{file}": vars(c) for file, c in mutants.items()}
     return {"techniques": found, "mutants": killed}
 
 
@@ -81,9 +91,13 @@ def total(scores: Scores) -> Score:
     return sum(scores.values(), Score())
 
 
-def _of(scores: Scores, mutants: Mutants) -> dict[str, Count]:
-    chosen = {t.twin for t in scores}
-    return {file: count for file, count in mutants.items() if file in chosen}
+def _rest(scores: Scores, mutants: Mutants) -> dict[str, Count]:
+    with_cases = {t.twin for t in scores}
+    return {file: c for file, c in mutants.items() if file not in with_cases and c.of}
+
+
+def _stem(file: str) -> str:
+    return file.split("/")[-1].removesuffix(".py")
 
 
 def _percent(count: Count) -> str:

@@ -220,8 +220,21 @@ def test_a_score_counts_what_is_right_and_says_what_is_missed(write_suite, parit
 def test_the_table_of_a_score_has_a_row_for_every_file():
     one, two = (Technique("layers", name, "activation", "m", name) for name in ("ReLU", "Tanh"))
     part = score.Score(caught=score.Count(2, 3, ["one"]), apart=score.Count(3, 3))
-    mutants = {"layers/activation.py": score.Count(39, 40, ["a mutant"])}
+    mutants = {
+        "layers/activation.py": score.Count(39, 40, ["a mutant"]),
+        "layers/nothing.py": score.Count(),
+        "module.py": score.Count(7, 7),
+        "mt19937.py": score.Count(2, 2),
+    }
     table = score_table.markdown({one: part, two: part}, mutants).splitlines()
     assert table[0].startswith("| chapter | file | mistakes caught | pairs told apart |")
     assert table[2] == "| Layers | `activation` | 4/6 | 6/6 | - | - | 39/40 (98 %) |"
-    assert table[3] == "| **in all** |  | 4/6 | 6/6 | - | - | 39/40 (98 %) |"
+    assert table[3] == "| What these stand on | `module` | - | - | - | - | 7/7 (100 %) |"
+    assert table[4] == "|  | `mt19937` | - | - | - | - | 2/2 (100 %) |"
+    assert table[5] == "| **in all** |  | 4/6 | 6/6 | - | - | 48/49 (98 %) |"
+    lines = score_table.terminal({one: part, two: part}, mutants, lambda text, _: text).splitlines()
+    assert [line.split() for line in lines if line.startswith("  m")] == [
+        ["module", "-", "-", "-", "-", "7/7"],
+        ["mt19937", "-", "-", "-", "-", "2/2"],
+    ]
+    assert ["in", "all", "4/6", "6/6", "-", "-", "48/49"] in [line.split() for line in lines]
