@@ -104,12 +104,17 @@ class Generator(MersenneTwister):
     # ---- uniform numbers, and coins ---------------------------------------------------------
 
     def rand(self, shape: Shape = (), dtype: DTypeLike = np.float32) -> Array:
-        """Uniform numbers in [0, 1): the low 24 bits of a word, or 53 bits of a double word."""
-        narrow = np.dtype(dtype) == np.float32
-        unit: Array = np.empty(_count(shape), np.float32 if narrow else np.float64)
+        """Uniform numbers in [0, 1): the low 24 bits of a word, or 53 bits of a double word.
+
+        Raises:
+            TypeError: the dtype is neither float32 nor float64.
+        """
+        unit = np.empty(_count(shape), dtype)
+        if unit.dtype not in (np.float32, np.float64):
+            raise TypeError(f"numbers are drawn in float32 and float64, got {unit.dtype}")
         for start in range(0, unit.size, CHUNK):
             part = unit[start : start + CHUNK]
-            if narrow:
+            if unit.dtype == np.float32:
                 bits = self.words(part.size)
                 bits &= np.uint32(2**24 - 1)
                 part[...] = bits.view(np.int32)
@@ -119,7 +124,7 @@ class Generator(MersenneTwister):
                 bits &= np.uint64(2**53 - 1)
                 part[...] = bits.view(np.int64)
                 part *= 2.0**-53
-        return unit.astype(dtype, copy=False).reshape(shape)
+        return unit.reshape(shape)
 
     def uniform(
         self, low: float, high: float, shape: Shape = (), dtype: DTypeLike = np.float32
@@ -272,10 +277,9 @@ class Generator(MersenneTwister):
             arrivals = self.exponential_(np.empty_like(weights))
             with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
                 rates = weights / arrivals
-            return np.argsort(-rates, axis=-1, kind="stable")[..., :num_samples]
+            return np.argsort(-rates, kind="stable")[..., :num_samples]
         edges = np.cumsum(weights, axis=-1)
         edges /= edges[..., -1:].copy()
-        edges[..., -1] = 1
         u = self.rand((*weights.shape[:-1], num_samples), np.float64)
         rows = zip(np.atleast_2d(edges).astype(np.float64), np.atleast_2d(u))
         return np.array([np.searchsorted(*row) for row in rows], np.int64).reshape(u.shape)
@@ -284,8 +288,6 @@ class Generator(MersenneTwister):
 
     def randint(self, low: int, high: int, shape: Shape = (), dtype: DTypeLike = np.int64) -> Array:
         """Whole numbers in [low, high): a word modulo the span (a double word from 2**28 on)."""
-        if high <= low:
-            raise RuntimeError(f"randint wants low < high, got {low} and {high}")
         return self.random_(np.empty(shape, dtype), low, high)
 
     def random_(self, x: Array, low: int | None = None, high: int | None = None) -> Array:
@@ -372,22 +374,24 @@ class Generator(MersenneTwister):
 def memory_order(x: Array) -> list[int]:
     """The axes of x from the slowest to the fastest in memory: torch's fills go this way.
 
-    Sorted by insertion as in torch, because an axis of stride 0, which repeats the same memory, is
-    neither before nor after another.
+    Sorted by torch's exchanges, because an axis of stride 0, which repeats the same memory, is
+    neither before nor after another, and is passed over.
     """
     if x.flags.c_contiguous:
         return list(range(x.ndim))
-    order: list[int] = []
-    for axis in reversed(range(x.ndim)):  # order has the fastest first in here
-        stride, place, at = abs(x.strides[axis]), len(order), len(order)
-        while at:
-            at -= 1
-            other = abs(x.strides[order[at]])
-            if stride and other and other > stride:
-                place = at
-            elif stride and other and other < stride:
+    order = list(range(x.ndim))[::-1]  # the fastest first in here
+    for last in range(1, x.ndim):
+        at = last
+        for other in reversed(range(last)):
+            a, b = order[other], order[at]
+            before, after = abs(x.strides[a]), abs(x.strides[b])
+            if not (before and after):
+                continue
+            if (before, x.shape[a]) > (after, x.shape[b]):
+                order[other], order[at] = b, a
+                at = other
+            elif before < after:
                 break
-        order.insert(place, axis)
     return order[::-1]
 
 
@@ -416,11 +420,10 @@ def swapped(partners: Array, n: int) -> Array:
     # By partner, then by place: those with the same partner stand side by side.
     key = partner * n + place
     key.sort()
-    partner_of, place_of = key // max(n, 1), key % max(n, 1)
+    partner_of, place_of = np.divmod(key, n)
     with_next = partner_of[:-1] == partner_of[1:]
     source = place.copy()  # whose number lies at a place just before its change
-    chosen = partner_of > place_of
-    source[partner_of[chosen]] = place_of[chosen]  # of several the last stays
+    source[partner_of] = place_of  # of several the last stays
     while not np.array_equal(jump := source[source], source):
         source = jump
     result = partner.copy()

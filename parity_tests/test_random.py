@@ -74,6 +74,8 @@ def test_whole_numbers_are_torchs_in_every_integer_dtype(dtype):
         )
         coins = t.bernoulli_(0.3, generator=theirs).numpy()
         np.testing.assert_array_equal(ours.bernoulli_(x, 0.3), coins)
+        one = ours.random_(x, 1, 2), t.random_(1, 2, generator=theirs).numpy()
+        np.testing.assert_array_equal(*one)
         if dtype != "bool":
             np.testing.assert_array_equal(
                 ours.random_(x, 3), t.random_(3, None, generator=theirs).numpy()
@@ -123,6 +125,34 @@ def test_swaps_done_at_once_are_swaps_done_one_by_one():
             for i, j in enumerate(partners):
                 slow[i], slow[j] = slow[j], slow[i]
             np.testing.assert_array_equal(random.swapped(partners, n), slow)
+
+
+class Dealt(Generator):
+    """Its words are given."""
+
+    def words(self, n):
+        assert n == len(self.given)
+        return self.given.copy()
+
+
+@pytest.mark.parametrize("p", [0.0, 2.0**-53, 0.3, 0.5, 1 - 2.0**-53, 1.0, 5e-17])
+def test_a_coin_is_a_number_of_53_bits_below_the_probability(p):
+    g, limit = Dealt(), math.ceil(p * 2**53)
+    near = [k for k in range(limit - 3, limit + 4) if 0 <= k < 2**53]
+    near += [k for d in (-(2**32), 2**32, -1 - 2**32) if 0 <= (k := limit + d) < 2**53]
+    near += [0, 2**32 - 1, 2**32, 2**53 - 1]
+    above = [0, 2**21, 2**32 - 2**21]  # bits that do not count
+    dealt = [(k >> 32 | bits, k & (2**32 - 1), k) for k in near for bits in above]
+    g.given = np.array([word for high, low, _ in dealt for word in (high, low)], np.uint32)
+    expected = [k / 2**53 < p for _, _, k in dealt]
+    np.testing.assert_array_equal(g.bernoulli(p, (len(dealt),)), expected)
+
+
+def test_a_coin_with_a_probability_of_its_own_does_not_fall_on_it():
+    g = Dealt()
+    g.given = np.array([0, 2**23, 2**24 - 1], np.uint32)
+    p = np.array([0.0, 0.5, 1.0], np.float32)
+    np.testing.assert_array_equal(g.bernoulli(p), [False, False, True])
 
 
 def test_a_long_permutation_is_the_inside_out_shuffle_of_double_words(monkeypatch):
@@ -183,10 +213,33 @@ def test_categories_drawn_by_weight_are_torchs(replacement, dtype):
         n = 9 if replacement else 2
         expected = torch.multinomial(torch.from_numpy(weights), n, replacement, generator=theirs)
         np.testing.assert_array_equal(ours.multinomial(weights, n, replacement), expected.numpy())
+    nothing = torch.multinomial(torch.ones(0, 3), 2, replacement)
+    found = Generator().multinomial(np.ones((0, 3), dtype), 2, replacement)
+    assert found.shape == nothing.shape and found.dtype == np.int64
     transposed = np.asfortranarray(rng.random((4, 6)).astype(dtype))
     expected = torch.multinomial(torch.from_numpy(transposed), 4, replacement, generator=theirs)
     np.testing.assert_array_equal(ours.multinomial(transposed, 4, replacement), expected.numpy())
     assert same_stream(ours, theirs)
+
+
+def test_categories_that_never_arrive_come_last_and_in_order():
+    weights = np.zeros(70)
+    weights[[40, 11]] = 1.0, 1e9
+    found = Generator().manual_seed(0).multinomial(weights, 70)
+    assert found[:2].tolist() == [11, 40] and (np.diff(found[2:]) > 0).all()
+
+
+def test_arrivals_at_once_and_rates_beyond_the_largest_number_are_silent():
+    class AtOnce(Generator):
+        def exponential_(self, x, lambd=1.0):
+            x[...] = 0, 0, 1e-30
+            return x
+
+    with np.errstate(all="raise"):
+        found = AtOnce().multinomial(np.array([0, 1, 3e38], np.float32), 2)
+        assert sorted(found.tolist()) in ([0, 1], [1, 2])
+        x = Generator().manual_seed(0).normal_(np.empty(3, np.float32), 0, 1e300)
+    assert np.isinf(x).all()
 
 
 # ---- memory --------------------------------------------------------------------------------------
@@ -229,22 +282,25 @@ def test_parts_of_an_array_are_filled_in_the_order_of_memory(name, dtype):
 
 def test_the_order_of_memory_is_that_in_which_torch_makes_an_array_like_another():
     rng = np.random.default_rng(4)
-    for _ in range(200):
-        ndim = int(rng.integers(1, 5))
+    for _ in range(600):
+        ndim = int(rng.integers(1, 6))
         base = torch.zeros(*rng.integers(1, 4, ndim).tolist())
         view = base.permute(*rng.permutation(ndim).tolist())
-        if rng.random() < 0.3:
-            view = view[..., :1].expand(*view.shape[:-1], 3)
+        if rng.random() < 0.5:  # axes that repeat the same memory
+            view = view.expand([n if n > 1 or rng.random() < 0.5 else 3 for n in view.shape])
         if rng.random() < 0.3:
             view = view[::2]
+        if rng.random() < 0.3:  # axes that overlap
+            strides = rng.integers(0, 4, view.ndim).tolist()
+            view = torch.zeros(99).as_strided(view.shape, strides)
         like = torch.empty_like(view)
         order = random.memory_order(view.numpy())
-        size, strides = 1, {}
+        size, places = 1, {}
         for axis in order[::-1]:
-            strides[axis] = size
+            places[axis] = size
             size *= like.shape[axis]
         wanted = [s for axis, s in enumerate(like.stride()) if like.shape[axis] > 1]
-        found = [strides[axis] for axis in range(ndim) if like.shape[axis] > 1]
+        found = [places[axis] for axis in range(ndim) if like.shape[axis] > 1]
         assert found == wanted, (view.shape, view.stride(), like.stride())
 
 
@@ -459,7 +515,12 @@ def test_what_is_promised_goes_by_the_machine(machine, ulps, rounded, normal, mo
         whole, (0, "integer arithmetic: every machine")
     )
     assert found.keys() == {*whole, *names, "orthogonal_"}
-    assert found["orthogonal_"].ulps == math.inf and "QR" in found["orthogonal_"].rests_on
+    assert found["orthogonal_"] == (
+        math.inf,
+        "normal; QR by another library: eps times the draws' condition number",
+    )
+    assert found["trunc_normal_"].rests_on == "normal; torch 2.12 and later"
+    assert found["multinomial"].rests_on == ("sums and searches; without replacement, exponential")
     assert found["uniform"].rests_on == f"x * (b - a) + a rounded {rounded}"
     assert found["normal float32"].rests_on == f"{normal}; {LIBRARY} below 16 numbers"
     assert found["normal float64"].rests_on == found["exponential"].rests_on == LIBRARY
@@ -472,6 +533,9 @@ def test_what_is_not_said_is_what_torch_takes_for_it():
         (ours.randn(), torch.randn((), generator=theirs)),
         (ours.rand(3), torch.rand(3, generator=theirs)),
         (ours.randn(20), torch.randn(20, generator=theirs)),
+        (ours.randn(3, np.float64), torch.randn(3, generator=theirs, dtype=torch.float64)),
+        (ours.normal(2.0, 3.0, 5), torch.empty(5).normal_(2.0, 3.0, generator=theirs)),
+        (ours.exponential(2.5, 5), torch.empty(5).exponential_(2.5, generator=theirs)),
         (
             ours.uniform_(np.empty(5)),
             torch.empty(5, dtype=torch.float64).uniform_(generator=theirs),
@@ -530,6 +594,10 @@ def test_where_bits_are_not_promised_the_stated_bound_holds(seed, monkeypatch):
         (lambda g: g.random_(np.zeros(2), 3, 3), "low < high"),
         (lambda g: g.random_(np.zeros(2, np.int8), 0, 200), "does not hold"),
         (lambda g: g.random_(np.zeros(2, np.float32), 0, 2**30), "does not hold"),
+        (lambda g: g.random_(np.zeros(2, np.int8), -129, 0), "does not hold"),
+        (lambda g: g.random_(np.zeros(2, np.int8), 0, 129), "does not hold"),
+        (lambda g: g.random_(np.zeros(2, np.uint8), -1, 9), "does not hold"),
+        (lambda g: g.multinomial(np.array([[1.0, 1.0], [0.0, 0.0]]), 1), "not all 0"),
         (lambda g: g.randperm(-1), "non-negative"),
         (lambda g: g.normal_(np.zeros(3), 0, -1), "std >= 0"),
         (lambda g: g.normal_(np.zeros(3), 0, math.nan), "std >= 0"),
@@ -550,6 +618,16 @@ def test_bad_arguments_are_refused_and_draw_nothing(call, says):
     before = g.get_state()
     with pytest.raises(RuntimeError, match=says):
         call(g)
+    np.testing.assert_array_equal(g.get_state(), before)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.int64, bool, "longdouble"])
+def test_numbers_are_drawn_in_two_precisions(dtype):
+    g = Generator().manual_seed(0)
+    before = g.get_state()
+    for draw in (g.rand, g.randn):
+        with pytest.raises(TypeError, match="in float32 and float64, got"):
+            draw((20,), dtype)
     np.testing.assert_array_equal(g.get_state(), before)
 
 
