@@ -130,6 +130,8 @@ def test_swaps_done_at_once_are_swaps_done_one_by_one():
 class Dealt(Generator):
     """Its words are given."""
 
+    given: Any
+
     def words(self, n):
         assert n == len(self.given)
         return self.given.copy()

@@ -251,7 +251,8 @@ def _score(args: argparse.Namespace, suite: str) -> int:
         print(score_table.markdown(scores, mutants))
     else:
         print(score_table.terminal(scores, mutants, paint))
-    return 1 if any(found.missed for found in (*scores.values(), *mutants.values())) else 0
+    missed = [*(s.missed for s in scores.values()), *(c.missed for c in mutants.values())]
+    return 1 if any(missed) else 0
 
 
 def _chosen(known: Sequence[Technique], names: Sequence[str]) -> list[Technique]:
