@@ -24,7 +24,7 @@ from torch_impl.layers.linear import linear_classifier as torch_classifier
 SHAPES = [
     *arrays("N C", N=[0, 1], C=[4]),
     *arrays("N C", N=[3], C=[0, 1, 48, 60]),
-    *arrays("N C T", N=[7], C=[5], T=[3]),
+    *arrays("N C T", N=[7], C=[5], T=[2, 3]),
 ]
 REFUSALS = [
     Refusal({"dim": None}, says="wants dim", torch=False),  # torch guesses, with a warning

@@ -383,3 +383,22 @@ def test_weights_of_another_dtype_than_the_scores_are_refused():
         a(x, target)
     with pytest.raises(RuntimeError):
         b(torch.from_numpy(x), torch.from_numpy(target))
+
+
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
+def test_no_classes_at_all_end_as_in_torch(reduction):
+    a, b = criteria("NLLLoss", reduction=reduction)
+    tensor, target = torch.zeros(2, 0, requires_grad=True), np.array([-100, -100])
+    expected = b(tensor, torch.from_numpy(target))
+    loss = a(np.zeros((2, 0), np.float32), target)
+    np.testing.assert_array_equal(loss, expected.detach(), strict=True)
+    assert a.backward(np.ones_like(loss)).shape == (2, 0)
+
+
+def test_backward_alone_is_that_of_the_loss_itself():
+    a, b = criteria("NLLLoss")
+    x, target = np.log([[0.25, 0.75], [0.5, 0.5]]), np.array([1, 0])
+    tensor = torch.from_numpy(x).requires_grad_()
+    b(tensor, torch.from_numpy(target)).backward()
+    a(x, target)
+    np.testing.assert_array_equal(a.backward(), to_numpy(tensor.grad))
