@@ -148,7 +148,7 @@ class RNN(Module):
         dy = self._batched(doutput)  # (L, N, D * hidden_size)
         dstart = np.zeros((len(runs), dy.shape[1], width), dy.dtype)
         if dstate is not None:
-            dstart[...] = np.asarray(dstate, dy.dtype).reshape(dstart.shape)
+            dstart[...] = np.reshape(dstate, dstart.shape)
         for layer in reversed(range(self.num_layers)):
             dy = self._masked(dy, masks[layer])
             dx = []
@@ -208,7 +208,7 @@ class RNN(Module):
 
     def _mask(self, y: Array) -> Array | None:
         """What dropout keeps, drawn as torch draws it; None where nothing is dropped."""
-        if not self.training or self.dropout == 0 or y.size == 0:
+        if not self.training or self.dropout == 0:
             return None
         if self.dropout == 1:
             return np.zeros(y.shape, bool)

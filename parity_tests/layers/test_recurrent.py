@@ -445,6 +445,7 @@ def test_a_generator_of_ones_own_draws_the_weights_and_the_masks():
     drawn = mine(x)
     np.testing.assert_array_equal(default_generator.get_state(), before)  # nobody drew from it
     global_ = ours.RNNClassifier(3, 4, 2, num_layers=2, dropout=0.5)
+    assert global_.rnn.dropout == 0.5
     np.testing.assert_array_equal(global_(x), drawn)
     np.testing.assert_array_equal(default_generator.get_state(), own.get_state())
 
@@ -486,4 +487,16 @@ def test_what_the_classifiers_forward_saved_can_be_dropped():
         model.backward(np.ones_like(logits))
     assert model.needs_input_grad and model.rnn.needs_input_grad
     model.needs_input_grad = False
-    assert not (model.needs_input_grad or model.rnn.needs_input_grad)
+    assert model.needs_input_grad is model.rnn.needs_input_grad is False
+    model.needs_input_grad = True
+    assert model.needs_input_grad is model.rnn.needs_input_grad is True
+
+
+def test_float32_stays_float32_without_a_state_and_with_a_wide_gradient_of_it():
+    rnn, x = ours.RNN(3, 4), np.ones((5, 2, 3), np.float32)
+    output, state = rnn(x)
+    dx, _ = rnn.backward(np.ones_like(output), np.ones_like(state, np.float64))
+    assert dx is not None and {a.dtype for a in (output, state, dx)} == {np.dtype(np.float32)}
+    model = ours.RNNClassifier(3, 4, 2)
+    back = model.backward(np.ones_like(model(x)))
+    assert back is not None and back.dtype == np.float32
