@@ -114,11 +114,12 @@ def propose(
     known = y[np.isfinite(y)]
     if not len(known):
         return [space.sample(generator) for _ in range(batch)]
-    y = np.where(np.isfinite(y), y, known.max())
+    y = np.where(np.isfinite(y), y, known.max()) - known.min()  # equal ones are 0, not almost
     y = (y - y.mean()) / (y.std() or 1.0)
     tried, proposed = list(configs), list[Config]()
-    process = GaussianProcess(space.encode(tried[:1]).shape[1], kernel, np.float64)
-    process.fit(space.encode(tried), y)
+    x = space.encode(tried)
+    process = GaussianProcess(x.shape[1], kernel, np.float64)
+    process.fit(x, y)
     for _ in range(batch):
         posterior = process.posterior(space.encode(tried), y)
         candidates = _candidates(space, tried, y, generator)
@@ -146,9 +147,7 @@ def _candidates(
         move, step, anew = generator.rand((3, NEAR, width), np.float64)
         near = np.clip(centre + 0.2 * (step - 0.5), 0, 1 - 2.0**-53)
         u.append(np.where(move < 0.5, near, np.where(move < 0.6, anew, centre)))
-    unique: dict[str, Config] = {}
-    for config in map(space.decode, np.concatenate(u)):
-        unique.setdefault(repr(config), config)
+    unique = {repr(config): config for config in map(space.decode, np.concatenate(u))}
     for config in tried:
         unique.pop(repr(config), None)
     return list(unique.values()) or [space.decode(u[0][0])]  # all there is has been tried

@@ -73,7 +73,7 @@ class GaussianProcess(Module):
         factor, alpha = self._solved(x, y)
         n = len(y)
         value = -0.5 * (y - self.mean.data) @ alpha - np.log(np.diag(factor)).sum()
-        value = np.asarray(value - 0.5 * n * math.log(2 * math.pi), dtype=y.dtype)
+        value = np.asarray(value - 0.5 * n * math.log(2 * math.pi))
         self.save_for_backward(value, factor, alpha)
         return value
 

@@ -197,13 +197,14 @@ class Study:
         for number, line in enumerate(lines, 2):
             entry = _object(line, path, number)
             try:
-                if entry.keys() != names or entry["number"] in self._trials:
+                new = isinstance(entry.get("number"), int) and entry["number"] not in self._trials
+                if entry.keys() != names or not new:
                     raise ValueError("not a trial, or one that stands there already")
                 trial = Trial(**entry)
                 self.space.check(trial.config)
                 scored = isinstance(trial.score, float) and math.isfinite(trial.score)
-                if not isinstance(trial.number, int) or scored == isinstance(trial.error, str):
-                    raise ValueError("a trial has a number, and a score or an error")
+                if scored == isinstance(trial.error, str):
+                    raise ValueError("a trial has a score or an error")
             except ValueError as error:
                 raise ValueError(f"{path}, line {number}: {error}: {_brief(line)}") from None
             self._trials[trial.number] = trial

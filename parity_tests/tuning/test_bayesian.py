@@ -214,3 +214,218 @@ def test_a_space_that_is_used_up_is_gone_through_and_tried_again():
     study = SIDES[0].bayesian_search(lambda c: "abc".index(c["kind"]), small, 6, initial=1)
     assert {t.config["kind"] for t in study.trials[:3]} == {"a", "b", "c"}
     assert refused(lambda: study.best.config["kind"] == "a") is None
+
+
+def fails(config):
+    raise RuntimeError("out of memory")
+
+
+def test_what_is_not_said_is_as_documented():
+    """Where nothing succeeds nothing is modelled, and thirty trials take no time."""
+    for side in SIDES:
+        study = side.bayesian_search(fails, space(side))
+        told_all = {"trials": 30, "initial": 10, "batch": 1, "kernel": "matern52", "seed": 0}
+        assert told(study) == told(side.bayesian_search(fails, space(side), **told_all))
+        assert len(study.trials) == 30
+        assert study.settings == {"initial": 10, "batch": 1, "kernel": "matern52"}
+        assert (study.direction, study.seed) == ("minimize", 0)
+
+
+def test_a_search_is_counted_and_kept_and_workers_want_what_they_can_find(tmp_path, capsys):
+    for side in SIDES:
+        run = partial(side.bayesian_search, space=space(side), trials=4, initial=2)
+        study = run(fails, progress=True, path=tmp_path / side.__name__)
+        assert " 4/4 [" in capsys.readouterr().err
+        assert told(side.Study.load(tmp_path / side.__name__)) == told(study)
+        said = refused(partial(run, lambda config: 0.0, num_workers=2))
+        assert "function at the top of a module" in str(said)
+
+
+def test_the_kernel_that_was_asked_for_proposes():
+    found = [
+        told(side.bayesian_search(branin, square(side), 5, initial=4, kernel=kernel))
+        for side in SIDES
+        for kernel in ("rbf", "matern52")
+    ]
+    assert found[0] == found[2] and found[1] == found[3] and found[0] != found[1]
+
+
+# ---- what a proposal is made of -----------------------------------------------------------------
+
+FRAMES: tuple[Any, Any] = (
+    (SIDES[0], ours, np.array, numpy_impl.Generator),
+    (SIDES[1], theirs, functools.partial(torch.tensor, dtype=torch.float64), torch.Generator),
+)
+
+
+@pytest.mark.parametrize("losses", [[0.1] * 13, [0.1] * 11 + [math.inf], [0.5]])
+def test_equal_losses_say_nothing_on_both_sides_alike(losses):
+    """Their mean is often not quite what each of them is."""
+    found = []
+    for side, module, _, stream in FRAMES:
+        configs = [{"x": float(i), "y": 1.0} for i in range(len(losses))]
+        made = side.SearchSpace({"x": side.Uniform(0, 20), "y": side.Uniform(0, 2)})
+        found.append(module.propose(made, configs, losses, generator=stream().manual_seed(1)))
+    assert found[0] == found[1] and len(found[0]) == 1
+
+
+def test_a_proposal_is_one_config_from_a_new_stream_unless_told():
+    found = []
+    for side, module, _, stream in FRAMES:
+        made, configs = side.SearchSpace(square(side)), [{"x": 1.0, "y": 2.0}, {"x": 2.0, "y": 3.0}]
+        for losses in (np.array([0.1, 0.7], np.float32), [math.inf, math.inf]):
+            short = module.propose(made, configs, losses)
+            full = [float(x) for x in losses]
+            options = {"kernel": "matern52", "generator": stream()}
+            assert short == module.propose(made, configs, full, 1, **options)
+            found.append(short)
+    assert found[:2] == found[2:]
+
+
+def crowded(side):
+    """A choice whose first and last values lie close to the ends, and a number."""
+    return {"one": side.Choice(list(range(40))), "x": side.Uniform(0, 1)}
+
+
+ENDS = [{"one": n, "x": n / 39} for n in range(40)]
+
+
+@pytest.mark.parametrize(
+    ("make", "configs", "losses"),
+    [
+        (space, *tried(SIDES[0], 3)),
+        (crowded, ENDS[:1], [0.0]),
+        (crowded, ENDS[::-1], [float(n // 35) for n in range(40)]),
+        (lambda side: {"kind": side.Choice("abc")}, [{"kind": k} for k in "abc"], [1.0, 0.0, 2.0]),
+        (lambda side: {"a": side.Choice("a"), "b": side.Choice("xy")},
+         [{"a": "a", "b": b} for b in "xy"], [1.0, 0.0]),
+    ],
+)  # fmt: skip
+def test_candidates_are_new_configs_the_same_on_both_sides(make, configs, losses):
+    """Around the first of equally good ones; where all are known, one of them."""
+    found = []
+    for side, module, array, stream in FRAMES:
+        made = side.SearchSpace(make(side))
+        generator = stream().manual_seed(4)
+        found.append(module._candidates(made, configs, array(losses), generator))
+        for config in found[-1]:
+            made.check(config)
+    assert found[0] == found[1]
+    names = [repr(config) for config in found[0]]
+    assert len(set(names)) == len(names)
+    assert len(names) == 1 or not set(names) & set(map(repr, configs))
+
+
+def test_where_improvement_is_largest_the_first_of_equals_comes_first():
+    hopeless = -math.inf
+    for gains, count, wanted in (
+        ([0.0, 2.0, 1.0, 3.0], 2, [3, 1]),
+        ([0.0, 1.0, 1.0 + 5e-7, 1.0 + 2e-5], 3, [3, 1, 2]),
+        ([-1e-6, 0.0], 1, [0]),
+        ([hopeless, 0.0, hopeless], 3, [1, 0]),
+        ([hopeless, hopeless], 2, [0]),
+        ([0.5], 3, [0]),
+    ):
+        for _, module, array, _ in FRAMES:
+            before = array(gains)
+            assert module._largest(before, count) == wanted, gains
+            assert before.tolist() == gains
+
+
+class Everywhere:
+    """A posterior with one mean and variance for all points."""
+
+    def __init__(self, array, mean, variance):
+        self.moments = array([mean, variance])
+
+    def __call__(self, x):
+        return self.moments
+
+    def discard_saved(self):
+        pass
+
+
+def test_the_logarithm_of_no_improvement_is_minus_infinity():
+    for _, module, array, _ in FRAMES:
+        posterior = Everywhere(array, [0.0, 50.0], [1.0, 1e-4])
+        some, none = module._log_improvement(posterior, None, 0.0).tolist()
+        assert some == pytest.approx(-0.5 * math.log(2 * math.pi), rel=1e-12)
+        assert none == -math.inf
+
+
+def hills(side):
+    return side.SearchSpace({
+        "x": side.Uniform(0, 1),
+        "kind": side.Choice(["a", "b"]),
+        "rate": side.LogUniform(1e-3, 1.0),
+        "n": side.Integer(1, 9),
+    })  # fmt: skip
+
+
+def climbed(side, module, array):
+    """The model of some losses: space, posterior, the best of the losses, how to encode."""
+    made = hills(side)
+    grid = [(0.2, "a", 0.01), (0.7, "b", 0.1), (0.5, "a", 0.5), (0.9, "b", 0.002), (0.4, "b", 0.03)]
+    configs = [{"x": x, "kind": k, "rate": r, "n": n} for n, (x, k, r) in enumerate(grid, 1)]
+    y = array([0.3, -1.2, 1.1, 0.9, -0.6])
+    features = made.encode(configs)
+    options = {"dtype": np.float64} if side is SIDES[0] else {}
+    process = module.GaussianProcess(features.shape[1], **options)
+    if side is SIDES[1]:
+        process = process.double()
+    return made, process.fit(features, y), float(y.min())
+
+
+STARTS = [
+    {"x": x, "kind": "b", "rate": rate, "n": n}
+    for x, rate, n in ((0.0, 1.0, 2), (1.0, 1.0, 7), (0.0, 0.001, 7))
+]
+
+
+def test_real_parameters_go_uphill_to_the_same_place():
+    """From the ends of their ranges as well; the others stay."""
+    ends = []
+    for side, module, array, _ in FRAMES:
+        made, posterior, best = climbed(side, module, array)
+        ends.append([module._uphill(made, start, posterior, best) for start in STARTS])
+        for start, end in zip(STARTS, ends[-1]):
+            made.check(end)
+            assert (end["kind"], end["n"]) == (start["kind"], start["n"])
+            assert end["x"] != start["x"] and end["rate"] != start["rate"]
+            gains = module._log_improvement(posterior, made.encode([start, end]), best)
+            assert gains[1] > gains[0]
+    assert ends[0] == ends[1]
+
+
+def test_what_cannot_go_uphill_stays():
+    for side, module, array, _ in FRAMES:
+        made, posterior, best = climbed(side, module, array)
+        assert module._uphill(made, STARTS[0], posterior, -1e6) == STARTS[0]
+        chosen = side.SearchSpace({"kind": side.Choice(["a", "b"])})
+        flat = Everywhere(array, [0.0], [1.0])
+        assert module._uphill(chosen, {"kind": "a"}, flat, best) == {"kind": "a"}
+
+
+def test_uphill_is_where_the_log_improvement_grows(monkeypatch):
+    """The slope that the search is given is that of the value it is given."""
+    measured = []
+
+    def minimize(closure, parameters, **options):
+        (angle,) = parameters
+        closure()
+        slopes, at, h = angle.grad.copy(), angle.data.copy(), 1e-5
+        for i in range(at.size):
+            around = []
+            for step in (h, -h):
+                angle.data[...] = at
+                angle.data[i] += step
+                around.append(closure())
+            measured.append((slopes[i], (around[0] - around[1]) / (2 * h)))
+
+    made, posterior, best = climbed(*FRAMES[0][:3])
+    monkeypatch.setattr(ours, "minimize", minimize)
+    for start in STARTS:
+        ours._uphill(made, start, posterior, best)
+    assert len(measured) == 2 * len(STARTS)
+    for slope, difference in measured:
+        assert slope == pytest.approx(difference, rel=1e-6, abs=1e-8) and slope != 0

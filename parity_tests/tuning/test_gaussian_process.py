@@ -311,6 +311,62 @@ class TestFit(RuleCase):
         log.require(same, "another start led to other parameters")
 
 
+@pytest.mark.parametrize("side", [ours, theirs])
+def test_the_fit_starts_where_the_priors_are_likeliest(monkeypatch, side):
+    """Wherever the parameters were: with the search switched off they end there."""
+    monkeypatch.setattr(side, "minimize", lambda loss, parameters: None)
+    process = side.GaussianProcess(2)
+    for p in process.parameters():
+        p.data += 3
+    arrays = X.astype(np.float32), Y.astype(np.float32)
+    process.fit(*(arrays if side is ours else map(to_torch, arrays)))
+    state = to_numpy(dict(process.state_dict()))
+    means: dict[str, Any] = {"mean": 0, "kernel.log_outputscale": 0}
+    means |= {"log_noise": np.log(1e-3), "kernel.log_lengthscale": np.log([0.5, 0.5])}
+    assert state.keys() == means.keys()
+    for name, value in state.items():
+        assert np.allclose(value, means[name], rtol=1e-6), name
+
+
+def test_values_are_of_the_parameters_dtype():
+    """Of the points the kernel says so; torch goes on in the wider one."""
+    process = ours.GaussianProcess(2)
+    assert process(X.astype(np.float32), Y.astype(np.float32)).dtype == np.float32
+    with pytest.raises(TypeError, match="^y must be float32 like the parameters, got float64"):
+        process(X.astype(np.float32), Y)
+
+
+@pytest.mark.parametrize("side", [ours, theirs])
+def test_a_posterior_stays_as_it_is(side):
+    """It is a copy: what becomes of the process does not show, nor is the process frozen."""
+    process = side.GaussianProcess(2)
+    x, y = X.astype(np.float32), Y.astype(np.float32)
+    x, y = (x, y) if side is ours else (to_torch(x), to_torch(y))
+    posterior = process.posterior(x, y)
+    before = to_numpy({"y": posterior(x)})["y"].copy()
+    assert [p.requires_grad for p in posterior.process.parameters()] == [False] * 4
+    assert [p.requires_grad for p in process.parameters()] == [True] * 4
+    for p in process.parameters():
+        p.data += 1
+    assert np.array_equal(to_numpy({"y": posterior(x)})["y"], before)
+
+
+def test_a_variance_that_rounding_took_has_a_floor_and_no_slope():
+    """At points that were seen, under a scale so large that the noise drowns in rounding."""
+    process, other = ours.GaussianProcess(2, dtype=np.float64), theirs.GaussianProcess(2).double()
+    process.kernel.log_outputscale.data[...] = 20
+    other.load_state_dict({k: to_torch(v) for k, v in process.state_dict().items()})
+    posterior = process.posterior(X, Y)
+    _, variance = posterior(X)
+    assert np.array_equal(variance, np.full(3, 1e-10 * np.exp(20.0)))
+    assert not posterior.backward(np.stack([np.zeros(3), np.ones(3)])).any()
+    x = to_torch(X).requires_grad_()
+    y = other.posterior(to_torch(X), to_torch(Y))(x)
+    assert np.allclose(to_numpy({"y": y[1]})["y"], variance, rtol=1e-12)
+    y[1].sum().backward()
+    assert x.grad is not None and not x.grad.any()
+
+
 # ---- a third witness ----------------------------------------------------------------------------
 
 POINTS = np.array([[0.1, 0.9], [0.4, 0.2], [0.5, 0.5], [0.8, 0.7], [0.95, 0.05]])

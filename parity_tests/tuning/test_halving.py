@@ -5,8 +5,11 @@ from functools import partial
 from typing import Any
 from unittest import mock
 
+import pytest
+
 from numpy_impl.tuning import halving as ours
 from parity_tests.harness import Mistake
+from parity_tests.harness.refusal import refused
 from parity_tests.tuning.objectives import learning_curve
 from parity_tests.tuning.test_search import SIDES, SearchParity, space, told
 from torch_impl.tuning import halving as theirs
@@ -83,6 +86,7 @@ class TestSuccessiveHalving(HalvingParity):
     numpy, torch = ours.successive_halving, theirs.successive_halving
     refused_options = (
         ({"num_configs": 0}, "num_configs must be a whole number, at least 1, got 0"),
+        ({"min_budget": 0}, "min_budget must be a whole number, at least 1, got 0"),
         ({"min_budget": 5, "max_budget": 4}, "max_budget must be a whole number, at least 5, got"),
         ({"eta": 1}, "eta must be a whole number, at least 2, got 1"),
     )
@@ -157,3 +161,33 @@ class TestHyperband(HalvingParity):
             log.require(dict(sizes) == paper, f"{sizes}")
         budgets = {t.budget for t in self.run(max_budget=243)[0].trials}
         log.require(budgets == {1, 3, 9, 27, 81, 243}, f"budgets {budgets}")
+
+
+def rate(config, budget):
+    return config["lr"]
+
+
+@pytest.mark.parametrize("name", ["successive_halving", "hyperband"])
+def test_a_climb_is_counted_kept_and_gone_on_with(name, tmp_path, capsys):
+    """Ctrl-C in the second rung; the other side goes on to what would have come of it."""
+    for first, second in (SIDES, SIDES[::-1]):
+        begin, go_on = (partial(getattr(side, name), space=space(side), max_budget=9, seed=3)
+                        for side in (first, second))  # fmt: skip
+        whole = begin(rate, progress=True)
+        count = len(whole.trials)
+        assert f" {count}/{count} [" in capsys.readouterr().err
+        calls: list[int] = []
+
+        def pressed(config, budget, calls=calls):
+            calls.append(budget)
+            if len(set(calls)) == 2:
+                raise KeyboardInterrupt
+            return rate(config, budget)
+
+        path = tmp_path / first.__name__
+        with pytest.raises(KeyboardInterrupt):
+            begin(pressed, path=path)
+        assert len(first.Study.load(path).trials) == len(calls) - 1
+        assert told(go_on(rate, path=path)) == told(whole)
+        said = refused(partial(begin, rate, path=tmp_path / "new", num_workers=-1))
+        assert "num_workers must be a whole number" in str(said)

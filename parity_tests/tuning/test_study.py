@@ -1,9 +1,11 @@
 """Studies: the same file from both sides, whole after any cut, and never another's."""
 
 import itertools
+import json
 import os
 import pickle
 import tempfile
+from dataclasses import FrozenInstanceError
 from functools import partial
 from pathlib import Path
 from unittest import mock
@@ -276,18 +278,33 @@ def test_a_file_cut_at_every_byte_goes_on(tmp_path):
     assert log.rules > 800 and not log.failures
 
 
-@pytest.mark.parametrize("side", [ours, theirs])
+BOTH = pytest.mark.parametrize("side", [ours, theirs])
+
+
+@BOTH
 def test_each_trial_is_on_the_disk_before_the_search_goes_on(tmp_path, side):
-    study = TestStudy().opened(side, tmp_path / "study.jsonl")
+    """When the system is told to write, the line is with it, whole, and it is told once."""
+    path = tmp_path / "study.jsonl"
+    study = TestStudy().opened(side, path)
     for n, t in enumerate(trials(side)):
-        with mock.patch("os.fsync") as synced:
+        written: list[tuple[bool, int]] = []
+
+        def told(fd, written=written):
+            written.append((os.path.samestat(os.fstat(fd), path.stat()), lines_of(path)))
+
+        with mock.patch("os.fsync", told):
             study.add(t)
-        assert synced.call_count == 1, f"trial {n}"
+        assert written == [(True, 2 + n)], f"trial {n}"
 
 
-def test_the_table_reads_well():
-    study = ours.Study("s", SPACES[ours])
-    for t in trials(ours):
+def lines_of(path):
+    return path.read_bytes().count(b"\n")
+
+
+@BOTH
+def test_the_table_reads_well(side):
+    study = side.Study("s", SPACES[side])
+    for t in trials(side):
         study.add(t)
     assert study.table(top=3).splitlines() == [
         "trial  budget   score   lr  kind  depth",
@@ -297,3 +314,192 @@ def test_the_table_reads_well():
         'trial 2 failed: ValueError: a "quoted"',
         "line",
     ]
+
+
+@BOTH
+def test_a_table_without_budgets_has_no_such_column_and_numbers_six_digits(side):
+    study = side.Study("s", SPACES[side], "maximize")
+    for number, score in enumerate((1 / 3, 1234567.0, 1 / 3)):
+        study.add(side.Trial(number, {"lr": 0.123456789, "kind": "a"}, 5, score=score))
+    assert study.table().splitlines() == [
+        "trial        score        lr  kind  depth",
+        "    1  1.23457e+06  0.123457     a      -",
+        "    0     0.333333  0.123457     a      -",
+        "    2     0.333333  0.123457     a      -",
+    ]
+
+
+@BOTH
+def test_what_is_not_said_is_as_documented(side):
+    assert side.Trial(4, {}, 6) == side.Trial(4, {}, 6, None, None, None, 0.0)
+    study = side.Study("s", SPACES[side])
+    assert (study.direction, study.seed, study.settings, study.path) == ("minimize", 0, {}, None)
+    assert study.trials == []
+
+
+@BOTH
+def test_a_trial_cannot_be_changed(side):
+    with pytest.raises(FrozenInstanceError):
+        side.Trial(0, {}, 1).score = 2.0
+
+
+@BOTH
+def test_a_trial_is_as_it_was_run_if_it_was(side):
+    study = side.Study("s", SPACES[side])
+    planned, run = side.Trial(4, CONFIGS[0], 6), side.Trial(4, CONFIGS[0], 6, score=1.0)
+    assert study.planned(planned) is planned
+    study.add(run)
+    assert study.planned(planned) is run
+
+
+@BOTH
+def test_without_a_budget_is_with_less_than_any(side):
+    study = side.Study("s", SPACES[side])
+    study.add(side.Trial(0, CONFIGS[0], 1, score=0.1))
+    assert study.best.number == 0
+    study.add(side.Trial(1, CONFIGS[0], 1, budget=1, score=0.5))
+    assert study.best.number == 1
+    assert [line.split()[:3] for line in study.table().splitlines()] == [
+        ["trial", "budget", "score"],
+        ["1", "1", "0.5"],
+        ["0", "None", "0.1"],
+    ]
+
+
+@BOTH
+def test_of_equal_scores_the_first_is_best_and_without_any_the_reason_is_told(side):
+    study = side.Study("s", SPACES[side])
+    with pytest.raises(ValueError, match="^no trial has a score; 0 failed$"):
+        _ = study.best
+    study.add(side.Trial(3, CONFIGS[0], 1, error="ValueError: no"))
+    study.add(side.Trial(2, CONFIGS[0], 1, error="KeyError: 'lr'"))
+    with pytest.raises(ValueError, match="score; 2 failed, the first with: KeyError: 'lr'$"):
+        _ = study.best
+    for number in (6, 5):
+        study.add(side.Trial(number, CONFIGS[0], 1, score=0.5))
+    assert study.best.number == 5
+
+
+# ---- files --------------------------------------------------------------------------------------
+
+
+def written(side, path, **changes):
+    """The bytes of a study of all the trials."""
+    study = TestStudy().opened(side, path, **changes)
+    for t in trials(side):
+        study.add(t)
+    return path.read_bytes()
+
+
+@BOTH
+def test_a_file_says_what_is_searched_and_how(tmp_path, side):
+    head, first, *_ = written(side, tmp_path / "study.jsonl").splitlines()
+    assert json.loads(head) == {
+        "study": 1,
+        "search": "s",
+        "direction": "minimize",
+        "seed": 3,
+        "settings": {"eta": 3},
+        "space": json.loads(json.dumps(SPACES[side].describe())),
+    }
+    assert json.loads(first) == {
+        "number": 0,
+        "config": {"lr": 0.01, "kind": "a"},
+        "seed": 7,
+        "budget": 1,
+        "score": 0.1,
+        "error": None,
+        "seconds": 0.25,
+    }
+
+
+@BOTH
+def test_a_study_is_written_where_it_shall_be(tmp_path, side):
+    """Folders are made, those there are will do, and so does an empty file."""
+    for path in (tmp_path / "a" / "b" / "c", tmp_path / "a" / "b" / "d", tmp_path / "empty"):
+        if path.name == "empty":
+            path.touch()
+        study = TestStudy().opened(side, os.fspath(path))
+        assert study.path == path and lines_of(path) == 1
+
+
+@BOTH
+def test_what_json_has_no_word_for_is_not_written(tmp_path, side):
+    path = tmp_path / "study.jsonl"
+    study = TestStudy().opened(side, path)
+    kept = path.read_bytes()
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        study.add(side.Trial(0, CONFIGS[0], 1, score=float("nan")))
+    assert path.read_bytes() == kept
+
+
+@BOTH
+def test_a_file_is_looked_at_and_left_as_it_is(tmp_path, side):
+    """Also one whose last line was cut off."""
+    path = tmp_path / "study.jsonl"
+    whole = written(side, path, direction="maximize", settings={"etas": (3, 4)})
+    assert TestStudy().opened(side, settings={"etas": (3, 4)}).settings == {"etas": [3, 4]}
+    for content, count in ((whole, 4), (whole[:-1], 3), (whole[: whole.index(b"\n") + 1], 0)):
+        path.write_bytes(content)
+        study = side.Study.load(os.fspath(path))
+        known = study.search, study.direction, study.seed, study.settings, study.path
+        assert known == ("s", "maximize", 3, {"etas": [3, 4]}, None)
+        assert list(study.space.items()) == list(SPACES[side].items())
+        assert study.trials == sorted(trials(side), key=lambda t: t.number)[: len(study.trials)]
+        assert len(study.trials) == count
+        study.add(side.Trial(9, CONFIGS[0], 1, score=0.0))
+        assert path.read_bytes() == content
+
+
+def changed(line, **entries):
+    """A line of a study with other entries, or without them where they are `...`."""
+    entry = json.loads(line) | entries
+    return json.dumps({k: v for k, v in entry.items() if v is not ...}).encode()
+
+
+@BOTH
+def test_a_file_that_cannot_be_is_refused_and_shown(tmp_path, side):
+    """A dot at the end of what is wanted: nothing more is said."""
+    path = tmp_path / "study.jsonl"
+    look, go_on = side.Study.load, partial(TestStudy().opened, side)
+    head, *lines = written(side, path).splitlines()
+    later = changed(head, study=2)
+    for opened, content, words in (
+        (look, later + b"\n", f"no study: its first line is '{later[:60].decode()}'...."),
+        (look, head, f"no study: its first line is '{head[:60].decode()}'...."),
+        (look, b"{}\n", "no study: its first line is '{}'."),
+        (look, b"[1]\n", "no study: line 1 is '[1]'."),
+        (look, changed(head, space={}) + b"\n", "no study: a search space wants at least one"),
+        (look, changed(head, direction="up") + b"\n", 'no study: direction must be "minimize"'),
+        (look, changed(head, seed=...) + b"\n", "no study: 'seed'."),
+        (go_on, later + b"\n", "another study: its study is 2, this one's 1; give another path"),
+        (go_on, changed(head, seed=4) + b"\n", "another study: its seed is 4, this one's 3; "),
+        (go_on, changed(head, seed=...) + b"\n", "another study: its seed is null, this one's 3; "),
+        (go_on, changed(head, study=...) + b"\n", """no study: it starts with '{"search": "s"""),
+        (go_on, b"x" * 61, f"no study: it starts with '{'x' * 60}'...."),
+        (go_on, b"x" * 60, f"no study: it starts with '{'x' * 60}'."),
+        (go_on, b"\xff\x00", "no study: it starts with '\ufffd\\x00'."),
+    ):
+        path.write_bytes(content)
+        said = refused(partial(opened, path))
+        assert f"{said}.".startswith(f"{path} is {words}"), said
+        assert path.read_bytes() == content
+    strange, neither = "not a trial, or one that stands there already", "has a score or an error"
+    for line, words in (
+        (b"torn", "is no study: line 3 is 'torn'."),
+        (b"[]", "is no study: line 3 is '[]'."),
+        (lines[0], f"line 3: {strange}: '{lines[0][:60].decode()}'...."),
+        (changed(lines[1], budget=...), f"line 3: {strange}"),
+        (changed(lines[1], notes=""), f"line 3: {strange}"),
+        (changed(lines[1], number=1.5), f"line 3: {strange}"),
+        (changed(lines[1], number=[1]), f"line 3: {strange}"),
+        (changed(lines[1], error=None), f"line 3: a trial {neither}"),
+        (changed(lines[2], error="both"), f"line 3: a trial {neither}"),
+        (changed(lines[2], score=float("inf")), f"line 3: a trial {neither}"),
+        (changed(lines[2], score="0.3"), f"line 3: a trial {neither}"),
+        (changed(lines[2], config=[]), "line 3: a config is a dict, got []: "),
+    ):
+        path.write_bytes(b"\n".join([head, lines[0], line, b""]))
+        for opened in (look, go_on):
+            said = str(refused(partial(opened, path)))
+            assert f"{said.removeprefix(str(path)).lstrip(', ')}.".startswith(words), said

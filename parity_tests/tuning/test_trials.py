@@ -1,14 +1,20 @@
 """Trials run: seeds, failures, processes that die, signals, the same scores whoever ran them."""
 
+import multiprocessing
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import textwrap
 import time
 from functools import partial
+from multiprocessing.context import SpawnProcess
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -118,6 +124,7 @@ class TestRunTrial(RuleCase):
             (lambda config: -np.inf, "the objective returned -inf"),
             (lambda config: None, "the objective must return a number, got None"),
             (lambda config: "0.5x", "the objective must return a number, got '0.5x'"),
+            (lambda config: "x" * 999, f"the objective must return a number, got '{'x' * 159}"),
         ):
             for done in self.both(objective):
                 told = (done.score, done.error) == (None, error)
@@ -265,20 +272,179 @@ def test_a_script_without_a_guard_is_told_what_it_lacks(tmp_path):
     assert 'must stand under `if __name__ == "__main__":`' in error
 
 
-def test_an_objective_that_workers_cannot_find_is_refused(monkeypatch):
+@pytest.mark.parametrize("side", [ours, theirs])
+def test_seconds_are_those_of_the_objective(monkeypatch, side):
+    clock = SimpleNamespace(perf_counter=iter([100.0, 102.5]).__next__)
+    monkeypatch.setattr(side, "time", clock)
+    assert side.run_trial(lambda config: 1.0, side.Trial(0, {}, 0)).seconds == 2.5
+
+
+# ---- a worker's side of the pipe, in this process -----------------------------------------------
+
+
+class Told:
+    """A connection that brings an objective and trials, and ends then; it keeps what is sent."""
+
+    def __init__(self, sent, trials=(), end=EOFError):
+        self.sent, self.trials, self.end = sent, list(trials), end
+        self.heard: list[Any] = []
+
+    def recv_bytes(self):
+        return self.sent
+
+    def recv(self):
+        if not self.trials:
+            raise self.end
+        return self.trials.pop(0)
+
+    def send(self, thing):
+        self.heard.append(thing)
+
+
+@pytest.fixture
+def ctrl_c():
+    """Puts back what Ctrl-C does."""
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+LOST = f"c{objectives.__name__}\nlost\n."  # what pickle makes of a function called `lost` there
+
+
+@pytest.mark.parametrize("end", [EOFError, ConnectionResetError])
+def test_a_worker_runs_trials_until_nobody_is_there_and_leaves_ctrl_c_to_others(ctrl_c, end):
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    trials = [ours.Trial(n, {"lr": 0.1, "width": 20 + n}, n) for n in range(3)]
+    line = Told(pickle.dumps(objectives.bowl), trials, end)
+    ours._serve(line)  # type: ignore[arg-type]
+    assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    ready, *done = line.heard
+    assert ready is None
+    wanted = [ours.run_trial(objectives.bowl, trial) for trial in trials]
+    assert told(SimpleNamespace(trials=done)) == told(SimpleNamespace(trials=wanted))
+
+
+def test_an_objective_that_workers_cannot_find_is_refused(ctrl_c):
     """As in a notebook, whose functions are in no file."""
+    line = Told(LOST.encode())
+    ours._serve(line)  # type: ignore[arg-type]
+    (said,) = line.heard
+    assert said.startswith("AttributeError: ") and "'lost'" in said
+    worker, other = unstarted()
+    other.send(said)
+    with pytest.raises(TypeError, match="cannot find the objective: AttributeError: .*'lost'"):
+        worker.meet(LOST.encode())
 
-    def lost(config):
-        return 0.0
 
-    monkeypatch.setattr(objectives, "lost", lost, raising=False)
-    lost.__module__, lost.__qualname__ = objectives.__name__, "lost"
-    side = SIDES["numpy_impl"]
-    with pytest.raises(TypeError, match="cannot find the objective: AttributeError"):
-        side.random_search(lost, space(side), 2, num_workers=1)
+# ---- the searching side of the pipe, and nobody at its other end --------------------------------
 
 
-def test_the_order_of_processes_does_not_show_in_one_study(tmp_path):
-    side = SIDES["numpy_impl"]
-    run = partial(side.random_search, objectives.bowl, space(side), 8, seed=1)
-    assert told(run(path=tmp_path / "a", num_workers=3)) == told(run(num_workers=1))
+def unstarted():
+    """A worker without a process, and the other end of its pipe."""
+    worker = object.__new__(ours._Worker)
+    worker.connection, other = multiprocessing.Pipe()
+    return worker, other
+
+
+def test_a_process_that_has_died_is_no_error_until_its_trial_is_asked_for():
+    worker, other = unstarted()
+    other.close()
+    worker.give(ours.Trial(0, {}, 0))
+    assert worker.take() is None
+    with pytest.raises(RuntimeError, match='must stand under `if __name__ == "__main__":`'):
+        worker.meet(b"")
+
+
+def test_processes_are_spawned_with_one_thread_and_the_environment_is_put_back(monkeypatch):
+    names = ["OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"]
+    monkeypatch.setenv(names[0], "7")
+    monkeypatch.delenv(names[1], raising=False)
+    started: list[Any] = []
+
+    def start(process):
+        started.append((type(process), [os.environ.get(name) for name in names]))
+
+    monkeypatch.setattr(BaseProcess, "start", start)
+    before = dict(os.environ)
+    worker = ours._Worker()
+    assert started == [(SpawnProcess, ["1", "1", "1"])]
+    assert dict(os.environ) == before
+    assert worker.take() is None  # nobody else holds the other end
+
+
+class Hand(ours._Worker):
+    """A worker without a process of its own. It dies of a trial whose width is 27."""
+
+    made: list["Hand"] = []
+
+    def __init__(self):
+        self.connection, self.other = multiprocessing.Pipe()
+        self.process = mock.Mock()
+        self.trials: list[int] = []
+        Hand.made.append(self)
+
+    def meet(self, sent):
+        self.objective = pickle.loads(sent)
+
+    def give(self, trial):
+        super().give(trial)
+        taken = self.other.recv()
+        self.trials.append(taken.number)
+        if taken.config["width"] == 27:
+            self.other.close()
+        else:
+            self.other.send(ours.run_trial(self.objective, taken))
+
+
+@pytest.fixture
+def crew(monkeypatch):
+    """The workers that are made from now on."""
+    monkeypatch.setattr(ours, "_Worker", Hand)
+    monkeypatch.setattr(Hand, "made", [])
+    return Hand.made
+
+
+def trials_of(*widths):
+    return [ours.Trial(n, {"lr": 0.1, "width": width}, n) for n, width in enumerate(widths)]
+
+
+def test_workers_stay_for_the_next_trials_and_all_are_sent_home(crew):
+    with ours.workers(objectives.bowl, 3) as run:
+        assert len(list(run(trials_of(30)))) == 1
+        assert len(crew) == 1  # no more than there are trials
+        done = list(run(trials_of(*range(30, 39))))
+        list(run(trials_of(30, 31, 32)))
+        assert len(crew) == 3
+    wanted = [ours.run_trial(objectives.bowl, trial) for trial in trials_of(*range(30, 39))]
+    assert sorted((t.number, t.score) for t in done) == [(t.number, t.score) for t in wanted]
+    for worker in crew:
+        assert worker.connection.closed and len(worker.trials) > 1
+        worker.process.join.assert_called_once_with()
+        worker.process.terminate.assert_not_called()
+
+
+def test_a_worker_that_dies_is_replaced_where_trials_wait(crew):
+    with ours.workers(objectives.bowl, 1) as run:
+        done = list(run(trials_of(27, 30, 31, 27)))
+        assert [worker.trials for worker in crew] == [[0], [1, 2, 3]]
+        assert [len(list(run(trials_of(30)))), len(crew)] == [1, 3]
+    died = "its worker process died"
+    assert [(t.number, t.error) for t in done] == [(0, died), (1, None), (2, None), (3, died)]
+    assert [t.number for t in done if t.score is not None] == [1, 2]
+    assert all(worker.connection.closed for worker in crew)
+
+
+def test_when_something_goes_wrong_nobody_is_waited_for(crew):
+    with pytest.raises(KeyboardInterrupt), ours.workers(objectives.bowl, 2) as run:
+        next(run(trials_of(30, 31, 32)))
+        raise KeyboardInterrupt
+    assert len(crew) == 2
+    for worker in crew:
+        assert worker.process.method_calls == [mock.call.terminate(), mock.call.join()]
+
+
+def test_without_workers_nothing_is_started(crew):
+    with ours.workers(lambda config: 0.5) as run:
+        assert [t.score for t in run(trials_of(30, 31))] == [0.5, 0.5]
+    assert crew == []

@@ -107,12 +107,13 @@ def propose(
     known = y[y.isfinite()]
     if not len(known):
         return [space.sample(generator) for _ in range(batch)]
-    y = torch.where(y.isfinite(), y, known.max())
+    y = torch.where(y.isfinite(), y, known.max()) - known.min()
     spread = float(y.std(correction=0))
     y = (y - y.mean()) / (spread or 1.0)
     tried, proposed = list(configs), list[Config]()
-    process = GaussianProcess(space.encode(tried[:1]).shape[1], kernel).double()
-    process.fit(space.encode(tried), y)
+    x = space.encode(tried)
+    process = GaussianProcess(x.shape[1], kernel).double()
+    process.fit(x, y)
     for _ in range(batch):
         posterior, best = process.posterior(space.encode(tried), y), float(y.min())
         candidates = _candidates(space, tried, y, generator)
@@ -141,10 +142,10 @@ def _candidates(
         move, step, anew = drawn
         near = (centre + 0.2 * (step - 0.5)).clamp(0, 1 - 2.0**-53)
         u.append(torch.where(move < 0.5, near, torch.where(move < 0.6, anew, centre)))
-    unique = {repr(config): config for config in reversed(list(map(space.decode, torch.cat(u))))}
+    unique = {repr(config): config for config in map(space.decode, torch.cat(u))}
     for config in tried:
         unique.pop(repr(config), None)
-    return list(reversed(unique.values())) or [space.decode(u[0][0])]
+    return list(unique.values()) or [space.decode(u[0][0])]
 
 
 @torch.no_grad()
