@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 import numpy_impl.architectures
@@ -427,3 +428,428 @@ def snapshot(model, inputs, y):
         modes = [m.training for m in model.modules()]
         saved = [getattr(m, "_saved", None) for m in model.modules()]
         return repr([arrays, grads, modes, saved, to_numpy(inputs), to_numpy(y)])
+
+
+EACH = pytest.mark.parametrize(
+    ("impl", "side"), [(numpy_impl, ours), (torch_impl, theirs)], ids=["numpy", "torch"]
+)
+
+
+def on(impl, array):
+    """An array of one side."""
+    return array if impl is numpy_impl else to_torch(array)
+
+
+# ---- a slope of a function of one number -------------------------------------------------------
+
+
+def by_steps(*shapes):
+    """Functions with a slope and a bend of their own at the steps 1, 1/8 and 1/64, and the steps.
+
+    The slope is the mean of those to the two sides of 0, the bend how far these are apart. Powers
+    of two make all of it exact.
+    """
+    of = dict(zip((1.0, 1 / 8, 1 / 64), shapes))
+    taken = []
+
+    def at(step):
+        taken.append(step)
+        slope, bend = of[abs(step)] if step else (0.0, 0.0)
+        return slope * step + bend / 2 * abs(step)
+
+    return at, taken
+
+
+def measured(side, at, analytic, noise=0.0, eps=1.0):
+    """What the one or the other side makes of a function's slope."""
+    holds = () if side is ours else (False,)
+    return side._slope(at, analytic, eps, noise, *holds)
+
+
+@EACH
+def test_what_rounding_accounts_for_is_right_and_looked_at_once(impl, side):
+    for excess, right in ((0.0, True), (2.0**-40, False)):
+        at, taken = by_steps(*[(1.0, 0.0)] * 3)
+        analytic = 1 + 2.0**-10 + excess
+        slope, off, kink = measured(side, at, analytic, noise=2.0**-10)
+        assert (slope, off <= 1e-6, kink) == (1.0, right, False)
+        assert (taken == [1.0, -1.0]) == right
+    # of a slope that is small itself, the error is written down as it is
+    size, gap = 2.0**-20, 2.0**-50
+    found = measured(side, lambda t: size * t, size + gap, noise=1.0)
+    assert found == (size, gap / (size + gap), False)
+    # and over a step of its own length
+    found = measured(side, lambda t: t, 1 + 2.0**-10, noise=2.0**-20, eps=2.0**-10)
+    assert found == (1.0, 1e-6, False)
+
+
+@EACH
+def test_a_kink_within_the_step_is_looked_at_from_nearer_until_it_is_out_of_the_way(impl, side):
+    clamp, beyond = (0.75, -0.5), (1.0, 0.0)  # min(t, 1/2), whose slope at 0 is 1
+    at, taken = by_steps(clamp, beyond, beyond)
+    assert measured(side, at, 1.0) == (1.0, 0.0, True)
+    assert taken == [1.0, -1.0, 0.0, 1 / 8, -1 / 8]
+    at, taken = by_steps(clamp, clamp, beyond)
+    assert measured(side, at, 1.0) == (1.0, 0.0, True)
+    assert taken == [1.0, -1.0, 0.0, 1 / 8, -1 / 8, 1 / 64, -1 / 64]
+    # rounding may take the gradient a little further than the slope of the further side
+    at, taken = by_steps(clamp, beyond, beyond)
+    assert measured(side, at, 1 + 2.0**-13, noise=2.0**-13) == (1.0, 1e-6, True)
+    assert len(taken) == 5
+    # steps of 1/1024: the noise of a slope is that of the number over the step
+    at, taken = by_steps(clamp, beyond, beyond)
+    small = measured(side, lambda t: at(1024 * t) / 1024, 1 + 2.0**-13, 2.0**-23, eps=2.0**-10)
+    assert small == (1.0, 1e-6, True)
+
+
+@EACH
+def test_a_gradient_that_no_side_of_the_kink_has_is_not_excused_by_it(impl, side):
+    clamp, beyond = (0.75, -0.5), (1.0, 0.0)
+    at, _ = by_steps(clamp, beyond, beyond)
+    slope, off, kink = measured(side, at, 1.1)
+    assert (slope, kink) == (1.0, False) and off == pytest.approx(0.1 / 1.1)
+    # flat around 0, with a kink to either side: no shorter step comes nearer to the gradient
+    at, _ = by_steps((0.0, 1.0), (0.0, 0.0), (0.0, 0.0))
+    assert measured(side, at, 0.1) == (0.0, 1.0, False)
+
+
+@EACH
+def test_a_kink_is_what_is_gone_in_a_shorter_step_and_not_what_shrinks_with_it(impl, side):
+    bend = -0.5
+    for share, kink in ((1.0, False), (0.6, False), (0.4, True), (0.0, True)):
+        at, _ = by_steps((0.75, bend), (1.0, share * bend / 8), (1.0, share * bend / 64))
+        assert measured(side, at, 1.0) == (1.0, 0.0, kink), share
+    noise = 2.0**-10  # of a bend over 1/8, four times 2^-7 may be rounding
+    for times, kink in ((3.5, False), (4.5, True)):
+        near_bend = bend / 8 + abs(bend) / 16 + times * 8 * noise
+        at, _ = by_steps((0.75, bend), (1.0, near_bend), (1.0, near_bend))
+        assert measured(side, at, 1.0, noise) == (1.0, 0.0, kink), times
+
+
+@EACH
+def test_a_bent_slope_moves_to_the_nearer_one_even_by_less_than_rounding(impl, side):
+    at, _ = by_steps((0.75, -0.5), (0.7575, -0.5), (0.75, -0.5))
+    assert measured(side, at, 0.76, noise=0.001)[:2] == (pytest.approx(0.7575), 1e-6)
+
+
+@EACH
+def test_at_the_kink_itself_any_slope_between_those_of_its_sides_will_do(impl, side):
+    even, off = (0.75, 0.5), pytest.approx(0.005 / 0.755)
+    for times, kink in ((1.5, False), (2.5, True)):  # a bend of 1/64 is what a smooth one leaves
+        at, _ = by_steps(even, even, (0.75, times * 0.5 / 64))
+        assert measured(side, at, 0.755) == (0.75, 0.0 if kink else off, kink), times
+    at, _ = by_steps(even, even, (0.75, 0.1))  # the sides' slopes are 0.7 and 0.8
+    for analytic, kink in ((0.79, True), (0.71, True), (0.825, False), (0.675, False)):
+        assert measured(side, at, analytic)[2] == kink, analytic
+    noise, n = 2.0**-14, 2.0**-8  # n: what rounding makes of a slope over 1/64
+    for times, gap, kink in (
+        (4.5, 0.01, True),
+        (3.5, 0.01, False),
+        (4.5, 17 / 1024 + n / 2, True),
+        (4.5, 17 / 1024 + 1.5 * n, False),
+    ):
+        near_bend = 1 / 64 + times * n
+        at, _ = by_steps(even, even, (0.75, near_bend))
+        assert measured(side, at, 0.75 + gap, noise)[2] == kink, (times, gap)
+
+
+# ---- what else a check is made of --------------------------------------------------------------
+
+
+@EACH
+def test_noise_is_sixteen_times_what_an_ulp_moves(impl, side):
+    # 2^20 + w: an ulp of w is nothing beside one of the value, and 16 of those over the step 2^-10
+    ulp = 2.0**-52 * 2.0**20
+    for times, right in ((15.9, True), (16.0, True), (16.1, False)):
+        gradient = 1 + times * ulp * 2.0**18
+        report = report_on(side, lambda w: w.sum() + 2.0**20, [[0.0]], gradient, eps=2.0**-18)
+        assert (report["w"].verdict == "right") == right, (times, str(report))
+
+
+class _Told(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, w, function, gradient):
+        ctx.gradient, ctx.shape = gradient, w.shape
+        return function(w.detach())
+
+    @staticmethod
+    def backward(ctx, dy):
+        return torch.full(ctx.shape, ctx.gradient, dtype=torch.float64) * dy, None, None
+
+
+def report_on(side, function, w, gradient, eps=6e-6, **options):
+    """The report of a bare function of one array, with the gradient that it is told to have."""
+    sample, directions = options.get("sample"), options.get("directions")
+    w = np.array(w, np.float64)
+    if side is ours:
+        problem = ours.Problem(lambda: function(w), {"w": w}, [])
+        problem.settle()
+        problem.gradients["w"] = np.full(w.shape, gradient)
+        return ours.report_of(problem, eps, sample, directions, numpy_impl.Generator())
+
+    def value(at):
+        return _Told.apply(at["w"], function, gradient)
+
+    stream = torch.Generator()
+    return theirs.report_of(value, {"w": torch.tensor(w)}, eps, sample, directions, stream)
+
+
+@EACH
+def test_a_kink_outside_of_all_layers_has_no_name(impl, side):
+    report = report_on(side, lambda w: abs(w - 2e-6).sum(), [0.0, 0.5], 0.0)
+    assert report["w"].kinks == [False, False]
+    report = report_on(side, lambda w: abs(w - 2e-6).sum(), [0.0, -0.5], -1.0)
+    assert report["w"].kinks == [True, False] and report["w"].kinked == []
+
+
+def one_bend(impl, side, layers, eps=0.25):
+    """The name of the layer that bends when the number is moved through layers in turn."""
+    modules = {name: Applied[impl](function) for name, function in layers.items()}
+
+    def at(step):
+        y = on(impl, np.array([step]))
+        for module in modules.values():
+            y = module(y)
+        return float(y[0])
+
+    if side is ours:
+        return ours._bent_layer(ours.Problem(lambda: 0, {}, [], list(modules.items())), at, eps)
+    return theirs._bent_layer(at, eps, modules)
+
+
+class OursApplied(numpy_impl.nn.Module):
+    """A layer of one function."""
+
+    def __init__(self, function):
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+class TheirsApplied(torch.nn.Module):
+    """The same."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+Applied: Any = {numpy_impl: OursApplied, torch_impl: TheirsApplied}
+
+
+def relu(x):
+    """Half of what |x| and x sum to, on either side."""
+    return (abs(x) + x) / 2
+
+
+@EACH
+def test_the_layer_with_the_kink_is_the_first_that_leaves_the_straight_line(impl, side):
+    def bent(**layers):
+        return one_bend(impl, side, layers)
+
+    assert bent(scale=lambda x: 3 * x, smooth=lambda x: x + 1e-5 * x * x) == ""
+    assert bent(zero=lambda x: 0 * x) == ""
+    assert bent(scale=lambda x: 3 * x, first=relu, second=abs) == "first"
+    # what stands still is no kink, and a large offset hides none
+    assert bent(offset=lambda x: x + 1000, still=lambda x: relu(x - 1000) + 1000) == "still"
+    assert bent(falling=lambda x: -relu(-x) - 1000) == "falling"
+    assert bent(mask=lambda x: x > 0) == "mask"
+    # nine ulps to one side are a kink, eight may be rounding
+    ulp = 2.0**-52
+    assert bent(ulps=lambda x: 1 + relu(x) * 36 * ulp) == "ulps"
+    assert bent(ulps=lambda x: 1 + relu(x) * 32 * ulp) == ""
+
+
+@EACH
+def test_a_layer_that_runs_on_one_side_of_a_branch_alone_is_passed_over(impl, side):
+    inner = Applied[impl](abs)
+    modules = {"inner": inner, "relu": Applied[impl](relu)}
+    for runs in (lambda step: step >= 0, lambda step: step <= 0, lambda step: step == 0):
+
+        def at(step, runs=runs):
+            x = on(impl, np.array([step]))
+            return float(modules["relu"](inner(x) if runs(step) else x)[0])
+
+        if side is ours:
+            problem = ours.Problem(lambda: 0, {}, [], list(modules.items()))
+            found = ours._bent_layer(problem, at, 0.25)
+        else:
+            found = theirs._bent_layer(at, 0.25, modules)
+        assert found == "relu"
+
+
+@EACH
+def test_every_number_moves_an_ulp_up_or_down_and_the_worse_of_two_tries_counts(impl, side):
+    ulp, seen, told = 2.0**-52, [], iter([2.0, 2.5, 1.0])
+    tensors = {"a": np.ones((4, 8)), "b": np.full(5, -2.0)}
+    stream = (numpy_impl if impl is numpy_impl else torch).Generator()
+    if side is ours:
+
+        def function():
+            seen.append({k: v.copy() for k, v in tensors.items()})
+            return next(told)
+
+        moved = ours._moved_by_an_ulp(ours.Problem(function, tensors, []), stream)
+    else:
+
+        def value(at):
+            seen.append({k: to_numpy(v) for k, v in at.items()})
+            return torch.tensor(next(told), dtype=torch.float64)
+
+        moved = theirs._moved_by_an_ulp(value, to_torch(tensors), stream)
+    assert moved == 1.0 + 2 * ulp
+    again = numpy_impl.Generator()
+    for i, found in enumerate(seen):
+        for name, start in (("a", np.ones((4, 8))), ("b", np.full(5, -2.0))):
+            signs = 2.0 * again.randint(0, 2, start.shape) - 1 if i else 0.0
+            assert np.array_equal(found[name], start * (1 + ulp * signs))
+            assert np.array_equal(tensors[name], start)
+
+
+def test_only_streams_that_were_drawn_from_are_put_back():
+    class Counted(numpy_impl.Generator):
+        count = 0
+
+        def set_state(self, state):
+            self.count += 1
+            super().set_state(state)
+
+    idle, drawn, w = Counted(), Counted(), np.ones(3)
+    problem = ours.Problem(lambda: w.sum() * drawn.rand((), np.float64), {"w": w}, [idle, drawn])
+    problem.settle()
+    before = idle.count, drawn.count
+    assert problem.value() == problem.value()
+    assert (idle.count, drawn.count) == (before[0], before[1] + 2)
+
+
+def test_a_number_can_be_had_before_anything_is_settled():
+    assert ours.Problem(lambda: 2, {}, []).value() == 2.0
+
+
+@EACH
+def test_a_copy_is_contiguous_and_its_floats_are_wide(impl, side):
+    x = np.arange(12.0).reshape(3, 4)
+    for array, kind in (
+        (x, "float64"),
+        (x.T, "float64"),
+        (x[:, ::2], "float64"),
+        (x.astype(np.float32).T, "float64"),
+        (x.astype(np.int64).T, "int64"),
+    ):
+        given = array if impl is numpy_impl else torch.from_numpy(array)
+        found = side.wide(given)
+        contiguous = found.flags.c_contiguous if impl is numpy_impl else found.is_contiguous()
+        assert contiguous and str(found.dtype).endswith(kind)
+        assert np.array_equal(to_numpy(found), array)
+        found += 1
+        assert not np.array_equal(to_numpy(found), array)
+
+
+@EACH
+def test_one_place_and_one_direction_are_enough_and_no_step_is_endless(impl, side):
+    x = on(impl, np.array([[0.5, -2.0, 1.0]]))
+    model = impl.layers.Identity()
+    one = side.gradient_check(model, [x], sample=1)["input 0"]
+    assert len(one.places) == 1 and one.verdict == "right" and not one.along_directions
+    one = side.gradient_check(model, [x], directions=1)["input 0"]
+    assert len(one.places) == 1 and one.verdict == "right" and one.along_directions
+    said = refused(partial(side.gradient_check, model, [x], eps=np.inf))
+    assert said is not None and "eps must be a positive number, got inf" in said
+
+
+@EACH
+def test_without_a_loss_weights_are_drawn_between_minus_one_and_one(impl, side):
+    x = on(impl, np.arange(6.0).reshape(2, 3))
+    report = side.gradient_check(impl.layers.Identity(), [x])
+    drawn = numpy_impl.Generator().rand((2, 3), np.float64)
+    assert np.array_equal(report["input 0"].analytic, (2 * drawn - 1).ravel())
+
+
+@EACH
+def test_a_kink_in_the_loss_is_the_criterions(impl, side):
+    x, y = on(impl, np.array([[2e-6, -0.5]])), on(impl, np.zeros((1, 2)))
+    report = side.gradient_check(impl.layers.Identity(), [x], y, impl.losses.L1Loss())
+    assert report["input 0"].kinked == ["the criterion"]
+
+
+class OursNoisy(numpy_impl.nn.Module):
+    """y = x * (how many forwards there were + a random number), beside a parameter without use."""
+
+    count: Any
+
+    def __init__(self):
+        self.generator = numpy_impl.Generator()
+        self.register_buffer("count", np.zeros(()))
+        self.unused = numpy_impl.nn.Parameter(np.ones((2, 3)))
+
+    def forward(self, x):
+        self.count += 1
+        scale = self.count + self.generator.rand((), np.float64)
+        self.save_for_backward(x * scale, scale)
+        return x * scale
+
+    def backward(self, dy):
+        dy, scale = self.saved_for_backward(dy)
+        return dy * scale
+
+
+class TheirsNoisy(torch.nn.Module):
+    """The same, from the global stream."""
+
+    count: Any
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("count", torch.zeros(()))
+        self.unused = torch.nn.Parameter(torch.ones((2, 3)))
+
+    def forward(self, x):
+        self.count += 1
+        return x * (self.count + torch.rand(()))
+
+
+@EACH
+def test_buffers_and_streams_of_the_model_stand_and_what_is_unused_has_a_gradient_of_zeros(
+    impl, side
+):
+    model: Any = (OursNoisy if impl is numpy_impl else TheirsNoisy)()
+    report = side.gradient_check(model, [on(impl, np.arange(1.0, 4.0))])
+    assert report.verdicts() == {"unused": "right", "input 0": "right"}, str(report)
+    assert report["unused"].analytic == [0.0] * 6 and report["unused"].shape == (2, 3)
+    assert float(model.count) == 0
+
+
+@EACH
+def test_what_a_model_gives_is_told_by_its_kind(impl, side):
+    x = on(impl, np.ones((2, 3)))
+    kind = "arrays" if impl is numpy_impl else "tensors"
+    said = refused(partial(side.gradient_check, Applied[impl](lambda x: (x, None)), [x]))
+    assert said == f"the model must give {kind}, got NoneType"
+
+
+def test_gradients_of_inputs_are_as_many_and_as_large_as_the_inputs():
+    class Told(OursApplied):
+        told: Any = None
+
+        def backward(self, dy):
+            return self.told
+
+    x = np.ones((2, 3))
+    model = Told(lambda x: 3 * x)
+    for told, words in (
+        (None, "backward must give 1 gradients of inputs, got 0"),
+        ((x, x), "backward must give 1 gradients of inputs, got 2"),
+        (x.T, "the gradient of input 0 must have its shape (2, 3), got (3, 2)"),
+    ):
+        model.told = told
+        assert refused(partial(ours.gradient_check, model, [x])) == words
+
+
+def test_a_number_that_overflows_is_refused_without_a_warning():
+    model = OursApplied(lambda x: np.exp(1000 * x))
+    said = refused(partial(ours.gradient_check, model, [np.ones(2)]))
+    assert said is not None and "must be finite" in said

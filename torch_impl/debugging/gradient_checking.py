@@ -266,12 +266,14 @@ def _bent_layer(at: Callable[[float], float], eps: float, modules: Mapping[str, 
 
                 def look(m: Any, args: Any, y: Any, name: str = name, seen: Any = seen) -> None:
                     if isinstance(y, Tensor):
-                        seen.setdefault(name, y.clone())
+                        seen.setdefault(name, y.to(torch.float64, copy=True))
 
                 stack.enter_context(module.register_forward_hook(look))
             at(step)
         outputs.append(seen)
     for name in outputs[1]:
+        if not all(name in seen for seen in outputs):  # it runs on one side of a branch alone
+            continue
         below, here, above = (seen[name] for seen in outputs)
         change = (above - here).abs() + (here - below).abs()
         bend = (above - 2 * here + below).abs()
