@@ -431,7 +431,7 @@ def snapshot(model, inputs, y):
 
 
 EACH = pytest.mark.parametrize(
-    ("impl", "side"), [(numpy_impl, ours), (torch_impl, theirs)], ids=["numpy", "torch"]
+    ("impl", "side"), [(numpy_impl, ours), (torch_impl, theirs)], ids=["numpy_impl", "torch_impl"]
 )
 
 
