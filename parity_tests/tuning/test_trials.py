@@ -356,10 +356,22 @@ def test_a_process_that_has_died_is_no_error_until_its_trial_is_asked_for():
         worker.meet(b"")
 
 
-def test_processes_are_spawned_with_one_thread_and_the_environment_is_put_back(monkeypatch):
+@pytest.fixture
+def not_spawned():
+    """Whoever starts processes without a word about how does not spawn them, where that can be."""
+    before = multiprocessing.get_start_method(allow_none=True)
+    multiprocessing.set_start_method(multiprocessing.get_all_start_methods()[-1], force=True)
+    yield
+    multiprocessing.set_start_method(before, force=True)
+
+
+def test_processes_are_spawned_with_one_thread_and_the_environment_is_put_back(
+    monkeypatch, not_spawned
+):
     names = ["OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"]
     monkeypatch.setenv(names[0], "7")
     monkeypatch.delenv(names[1], raising=False)
+    monkeypatch.setenv(names[2], "5")
     started: list[Any] = []
 
     def start(process):
