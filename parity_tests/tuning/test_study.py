@@ -503,3 +503,12 @@ def test_a_file_that_cannot_be_is_refused_and_shown(tmp_path, side):
         for opened in (look, go_on):
             said = str(refused(partial(opened, path)))
             assert f"{said.removeprefix(str(path)).lstrip(', ')}.".startswith(words), said
+
+
+@pytest.mark.parametrize("n", [59, 60, 61])
+def test_a_foreign_first_line_is_quoted_with_its_file(tmp_path, n):
+    path = tmp_path / "diary"
+    path.write_bytes(b"x" * n + b"\n")
+    said = str(refused(partial(TestStudy().opened, ours, path)))
+    quoted = repr("x" * min(n, 60)) + ("..." if n > 60 else "")
+    assert said.endswith(f"{path} is no study: line 1 is {quoted}"), said
