@@ -246,6 +246,7 @@ class Generator(MersenneTwister):
             raise RuntimeError(f"exponential_ wants lambd > 0, got {lambd}")
         return fill(x, -1 / lambd * libm("log1p")(-self.rand((x.size,), np.float64)))
 
+    @np.errstate(all="ignore")  # sums and rates beyond the largest number, in silence as in torch
     def multinomial(self, weights: Array, num_samples: int, replacement: bool = False) -> Array:
         """Categories drawn in proportion to their weights, int64.
 
@@ -275,9 +276,7 @@ class Generator(MersenneTwister):
             raise RuntimeError("weights must be finite, not negative and not all 0")
         if not replacement or num_samples == 1:
             arrivals = self.exponential_(np.empty_like(weights))
-            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-                rates = weights / arrivals
-            return np.argsort(-rates, kind="stable")[..., :num_samples]
+            return np.argsort(-weights / arrivals, kind="stable")[..., :num_samples]
         edges = np.cumsum(weights, axis=-1)
         edges /= edges[..., -1:].copy()
         u = self.rand((*weights.shape[:-1], num_samples), np.float64)

@@ -240,6 +240,12 @@ def test_arrivals_at_once_and_rates_beyond_the_largest_number_are_silent():
     with np.errstate(all="raise"):
         found = AtOnce().multinomial(np.array([0, 1, 3e38], np.float32), 2)
         assert sorted(found.tolist()) in ([0, 1], [1, 2])
+        ours, theirs = generators(1)
+        vast = torch.tensor([1, 3e38, 3e38, 2])  # the sum is infinite
+        np.testing.assert_array_equal(
+            ours.multinomial(vast.numpy(), 12, True),
+            torch.multinomial(vast, 12, True, generator=theirs).numpy(),
+        )
         x = Generator().manual_seed(0).normal_(np.empty(3, np.float32), 0, 1e300)
     assert np.isinf(x).all()
 

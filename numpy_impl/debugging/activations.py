@@ -174,7 +174,11 @@ def _histogram(y: Array, bins: int) -> tuple[Array, float, float]:
 
 
 def _counts(x: Array, bins: int) -> Array:
-    """As np.histogram's, which refuses ends so near that the bins between them are no numbers."""
+    """How many numbers lie in each of so many equal parts of what they span, as torch.histc counts.
+
+    Part min((x - low) * bins / (high - low), bins - 1), rounded down; where all are equal, the
+    middle one. np.histogram refuses ends so near that the bins between them are no numbers.
+    """
     low, high = x.min(), x.max()
     if low == high:
         place = np.full(x.size, bins // 2)

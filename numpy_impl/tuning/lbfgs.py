@@ -37,6 +37,8 @@ def minimize(
 
     Args:
         closure: computes the value and puts the gradient into each parameter's `.grad`.
+        max_iter: directions tried at most; all line searches together may call the closure ten
+            times as often.
         tolerance: on every element of the gradient.
 
     Raises:
@@ -107,9 +109,12 @@ def _remember(pairs: Pairs, s: Array, y: Array) -> None:
 
 
 class _LineSearch:
-    """For a step t along d that meets the strong Wolfe conditions.
+    """Looks for a step t along d after which the value has fallen enough and the slope is gentle:
 
-    Steps grow until two of them bracket such a point, then the bracket shrinks around it.
+        value(t) <= value(0) + 1e-4 t slope(0),   |slope(t)| <= 0.9 |slope(0)|
+
+    the strong Wolfe conditions (Nocedal & Wright 2006, eq. 3.7). Steps grow until two of them
+    bracket such a point, then the bracket shrinks around it.
     """
 
     def __init__(

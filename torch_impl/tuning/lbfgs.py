@@ -31,6 +31,8 @@ def minimize(
     Args:
         closure: computes the value and calls `backward` on it, as for any optimizer that asks more
             than once a step; it begins with `zero_grad`.
+        max_iter: directions tried at most; all line searches together may call the closure ten
+            times as often.
         tolerance: on every element of the gradient.
 
     Raises:
