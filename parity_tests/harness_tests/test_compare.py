@@ -504,6 +504,7 @@ def test_generic_fits(make, says):
             '"agree": true',
         ),
         ("{own}:nothing torch.nn:Softmax --input 5x4", 2, "has no 'nothing'; it has np, Linear"),
+        ("{own}:Linear torch.nn:Gelu --input 5x4", 2, "torch.nn has no 'Gelu'; it has GELU"),
         ("nowhere.py:x torch.nn:Softmax --input 5x4", 2, "there is no file nowhere.py"),
         (
             "{own}:Linear torch.nn:Linear --args 4 4 --params W=weight.T --input 5x4",

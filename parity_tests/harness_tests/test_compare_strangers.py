@@ -1075,6 +1075,18 @@ def test_adam_written_out_is_torchs():
                 np.testing.assert_allclose(x, theirs[label], rtol=1e-12, atol=1e-14, err_msg=label)
 
 
+def test_an_eps_where_torch_takes_the_dtypes_own_is_named():
+    class RMSNorm:
+        def __init__(self, n):
+            self.weight = np.ones(n)
+
+        def forward(self, x):
+            return x / np.sqrt((x * x).mean(-1, keepdims=True) + 1e-6) * self.weight
+
+    result, text = told(RMSNorm, nn.RMSNorm, args=(8,), inputs=((4, 8),))
+    assert "torch does with eps=1e-06; the reference has eps=None" in result.cause, text
+
+
 # ---- calls that cannot be answered ---------------------------------------------------------------
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import difflib
 import importlib
 import importlib.util
 import sys
@@ -170,8 +171,10 @@ def load(text: str) -> Any:
     found: Any = module
     for part in name.split("."):
         if not hasattr(found, part):
-            names = ", ".join(n for n in vars(module) if not n.startswith("_"))[:200]
-            raise LookupError(f"{where} has no {name!r}; it has {names}")
+            names = {n.lower(): n for n in vars(module) if not n.startswith("_")}
+            near = difflib.get_close_matches(part.lower(), names)
+            listed = ", ".join(names[n] for n in near or names)[:200]
+            raise LookupError(f"{where} has no {name!r}; it has {listed}")
         found = getattr(found, part)
     return found
 

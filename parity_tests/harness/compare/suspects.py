@@ -103,6 +103,8 @@ def _options(reference: Reference, trial: Trial) -> Iterator[Suspect]:
 
 
 def _other_values(name: str, value: Any, ndim: int) -> list[Any]:
+    if value is None:  # RMSNorm's eps: the dtype's own
+        return list(CANDIDATES.get(name, ()))
     if isinstance(value, bool):
         return [not value]
     if isinstance(value, float):
